@@ -1,4 +1,4 @@
-"""The few data types that every layer shares: documents that go in, hits that come out, and the encoder between them."""
+"""The few types that every layer shares: documents that go in, hits that come out, the encoder between them."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 A matrix `NAME` of shape (rows, columns) is stored as two or three tensors, columns cut into blocks of 32:
 
-    NAME.blocks    uint8    (rows, columns / 2)    byte i of a block: element i in the low nibble, element i + 16 in the high one
+    NAME.blocks    uint8    (rows, columns / 2)    byte i of a block: low nibble: element i, high nibble: i + 16
     NAME.scale     float16  (rows, columns / 32)
     NAME.minimum   float16  (rows, columns / 32)   only for blocks that do not lie around zero
 
@@ -43,7 +43,9 @@ def restore_matrix(blocks: Tensor, scale: Tensor, minimum: Tensor | None = None)
     """Restore one matrix.
 
     Args:
-        blocks: uint8 (rows, columns / 2). scale: float16 (rows, columns / 32). minimum: the same shape as scale, or None.
+        blocks: uint8 (rows, columns / 2).
+        scale: float16 (rows, columns / 32).
+        minimum: the same shape as scale, or None.
 
     Returns:
         float32 (rows, columns).

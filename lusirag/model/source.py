@@ -1,0 +1,77 @@
+"""Where a model's files are: a local directory, or a hub id whose snapshot is cached (and downloaded if allowed)."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import cast
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from lusirag.errors import ModelError
+from lusirag.model.configuration import LusiferConfig
+
+CONFIG = "config.json"
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def resolve_directory(source: str | Path, *, revision: str | None = None, local_files_only: bool = False) -> Path:
+    """Return the local directory of a model.
+
+    Args:
+        source: a directory, or a hub id such as "Hieuman/LUSIFER".
+        revision: branch, tag or commit on the hub.
+        local_files_only: never ask the network; the hub's snapshot must be cached.
+
+    Raises:
+        ModelError: there is no such directory, or the hub has no such model or cannot be reached.
+    """
+    if Path(source).is_dir():
+        return Path(source)
+    if isinstance(source, Path) or not _HUB_ID.fullmatch(source) or source.startswith("."):
+        raise ModelError(
+            f"no model at {str(source)!r}: give a model directory that exists or a hub id such as owner/name"
+        )
+    try:
+        return Path(
+            snapshot_download(
+                source,
+                revision=revision,
+                local_files_only=local_files_only,
+                allow_patterns=["*.json", "*.safetensors", "*.model", "README.md"],
+            )
+        )
+    except (RepositoryNotFoundError, RevisionNotFoundError) as error:
+        raise ModelError(f"the hub has no model {source!r} (revision {revision or 'main'}): check its name") from error
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        why = "only local files are allowed" if local_files_only else "the hub cannot be reached"
+        raise ModelError(
+            f"model {source!r} is not in the local cache and {why}: "
+            "download it once while online, or give the directory that holds it"
+        ) from error
+
+
+def read_config(directory: Path) -> LusiferConfig:
+    """Read config.json of a LUSIFER model directory.
+
+    Raises:
+        ModelError: it is missing, broken, or of another kind of model.
+    """
+    file = directory / CONFIG
+    try:
+        values = json.loads(file.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise ModelError(f"{directory} has no {CONFIG}: it is no model directory") from error
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{file} cannot be read ({error}); copy or download it again") from error
+    kind = values.get("model_type") if isinstance(values, dict) else None
+    if kind != LusiferConfig.model_type:
+        raise ModelError(f"{file} describes a model of type {kind!r}; this version loads {LusiferConfig.model_type!r}")
+    return cast(LusiferConfig, LusiferConfig.from_dict(values))
