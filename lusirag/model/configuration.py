@@ -90,6 +90,16 @@ class LusiferConfig(PreTrainedConfig):
         """O, the length of an embedding."""
         return self.embedding_size or self.decoder_width
 
+    @property
+    def padding_id(self) -> int:
+        """The multilingual encoder's padding token."""
+        encoder: Any = self.encoder_config
+        return int(encoder.pad_token_id)
+
+    def text_format(self, role: str) -> tuple[str, str]:
+        """Template and default instruction of "query" or "document"."""
+        return (self.templates or {})[role], (self.instructions or {})[role]
+
     def _problems(self, encoder_width: int, decoder_width: int) -> list[str]:
         problems = [
             f"{name} is {value!r}, allowed: {', '.join(allowed)}"

@@ -68,7 +68,7 @@ class LusiferModel(PreTrainedModel):
     ) -> LusiferModel:
         """Load a model directory or hub id, in evaluation mode, on the CPU.
 
-        4-bit blocks are restored and LoRA matrices merged on the way; the files must hold every parameter, nothing else.
+        4-bit blocks are restored and LoRA matrices merged; the files must hold every parameter and nothing else.
 
         Raises:
             ModelError: nothing there, files damaged, keys missing or unknown, or the attention is not bidirectional.

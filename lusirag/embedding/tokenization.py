@@ -1,0 +1,97 @@
+"""Texts to token ids, cut to the model's length; what was cut is counted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from lusirag.errors import InvalidArgumentError, ModelError
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizedTexts:
+    """Token ids of some texts, in their order.
+
+    Attributes:
+        ids: one list a text, special tokens included.
+        truncated: how many texts were cut.
+    """
+
+    ids: list[list[int]]
+    truncated: int
+
+
+class TextTokenizer:
+    """A tokenizer.json with the model's special tokens and length.
+
+    What a user's text holds is always text: "</s>" in a document is three characters and a letter, not a special token.
+
+    Args:
+        file: tokenizer.json of a model directory.
+        max_tokens: longest result, special tokens included.
+
+    Raises:
+        ModelError: the file is missing or broken.
+    """
+
+    def __init__(self, file: Path, *, max_tokens: int) -> None:
+        try:
+            self.tokenizer = Tokenizer.from_str(file.read_text("utf-8"))
+        except Exception as error:  # the library raises bare Exception on broken JSON
+            raise ModelError(f"{file} cannot be read as a tokenizer ({error}); copy or download it again") from error
+        self.tokenizer.no_truncation()
+        self.tokenizer.no_padding()
+        self.tokenizer.encode_special_tokens = True
+        self.max_tokens = max_tokens
+        self._first, self._last = self._special_tokens()
+
+    def __call__(self, texts: Sequence[str]) -> TokenizedTexts:
+        """Tokenise; the special tokens stay when a text is cut."""
+        room = self.max_tokens - len(self._first) - len(self._last)
+        encodings = self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        ids = [[*self._first, *encoding.ids[:room], *self._last] for encoding in encodings]
+        return TokenizedTexts(ids, sum(len(encoding) > room for encoding in encodings))
+
+    def room_for_text(self, before: str, after: str) -> int:
+        """How many tokens of a text fit between `before` and `after`; a few are kept for pieces that join at the seams."""
+        framed, bare = (
+            len(self.tokenizer.encode(text, add_special_tokens=False)) for text in (f"{before}a{after}", "a")
+        )
+        seam = 4
+        return self.max_tokens - len(self._first) - len(self._last) - (framed - bare) - seam
+
+    def _special_tokens(self) -> tuple[list[int], list[int]]:
+        """The ids that the tokenizer writes before and after a text by itself."""
+        whole = self.tokenizer.encode("a", add_special_tokens=True).ids
+        bare = self.tokenizer.encode("a", add_special_tokens=False).ids
+        at = next(at for at in range(len(whole)) if whole[at : at + len(bare)] == bare)
+        return whole[:at], whole[at + len(bare) :]
+
+
+def require_texts(texts: Sequence[str], *, name: str = "texts") -> list[str]:
+    """Return the texts as a list, white space alone turned into the empty text.
+
+    Raises:
+        InvalidArgumentError: not a sequence of str, or one that UTF-8 cannot write (a lone surrogate); says which.
+    """
+    if isinstance(texts, str | bytes):
+        raise InvalidArgumentError(f"{name} is one {type(texts).__name__}; give a list of str, such as [{name}]")
+    checked = []
+    for number, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise InvalidArgumentError(f"{name}[{number}] is {type(text).__name__}; every text must be str")
+        if not text.isascii() and not _is_unicode(text):
+            raise InvalidArgumentError(f"{name}[{number}] holds a lone surrogate, which is no character; remove it")
+        checked.append(text if text.strip() else "")
+    return checked
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
