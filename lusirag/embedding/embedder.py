@@ -128,10 +128,10 @@ class Embedder:
         return cls(
             TorchRuntime(LusiferModel.from_pretrained(directory, dtype=weights_dtype), device=chosen),
             TextTokenizer(tokenizer_file, max_tokens=config.max_tokens),
-            {role: Template(role, config.templates[role], config.instructions[role]) for role in ("query", "document")},
+            {role: Template(role, *config.text_format(role)) for role in ("query", "document")},
             name=str(model) if model in EMBEDDED_MODELS or not Path(model).exists() else str(Path(model).resolve()),
             dimension=config.dimension,
-            padding_id=config.encoder_config.pad_token_id,
+            padding_id=config.padding_id,
             fingerprint=fingerprint_of(json.loads((directory / CONFIG).read_text("utf-8")), files),
             batch_tokens=batch_tokens or (32768 if chosen.type == "cuda" else 2048),
         )
@@ -183,7 +183,7 @@ class Embedder:
             done = start
             for batch in plan_batches([len(ids) for ids in tokenized.ids], batch_tokens=self._batch_tokens):
                 rows = self._runtime(*pad_batch([tokenized.ids[at] for at in batch], padding_id=self._padding_id))
-                vectors[[start + at for at in batch]] = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+                vectors[[start + at for at in batch]] = _unit_length(rows)
                 done += len(batch)
                 if progress is not None:
                     progress(done, len(checked))
@@ -207,6 +207,19 @@ class Embedder:
                 tokens=self.statistics.tokens + sum(map(len, ids)),
                 truncated=self.statistics.truncated + truncated,
             )
+
+
+def _unit_length(rows: Vectors) -> Vectors:
+    """Normalise (B, O) by rows.
+
+    Raises:
+        ModelError: a vector is not finite or zero, as when float16 overflows.
+    """
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    if not (np.isfinite(norms).all() and norms.all()):
+        raise ModelError("the model computed a vector that is not finite; load it with dtype='float32' or 'bfloat16'")
+    unit: Vectors = rows / norms
+    return unit
 
 
 def _find(model: str | Path, resolve: Callable[[str | Path], Path]) -> Path:

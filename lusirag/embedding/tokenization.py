@@ -56,7 +56,7 @@ class TextTokenizer:
         return TokenizedTexts(ids, sum(len(encoding) > room for encoding in encodings))
 
     def room_for_text(self, before: str, after: str) -> int:
-        """How many tokens of a text fit between `before` and `after`; a few are kept for pieces that join at the seams."""
+        """How many tokens of a text fit between `before` and `after`; a few are kept for pieces joined at seams."""
         framed, bare = (
             len(self.tokenizer.encode(text, add_special_tokens=False)) for text in (f"{before}a{after}", "a")
         )
