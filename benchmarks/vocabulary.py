@@ -1,0 +1,96 @@
+"""What trimming the vocabulary costs: tokens per word, and retrieval quality, in the 14 languages of the LUSIFER paper.
+
+    python -m benchmarks.vocabulary --encoder DIR                # tokens per word, seconds
+    python -m benchmarks.vocabulary --encoder DIR --quality      # and MRR@10 of the encoder alone, about 25 minutes on 2 CPU cores
+
+DIR is multilingual-e5-small as a transformers directory. Texts: the news passages of ntrex_passage, x2en (the English ones are
+the documents). Words are what stands between blanks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from lusirag_training.vocabulary import TrimmedTokenizer, trim_tokenizer
+from tokenizers import Tokenizer
+
+from benchmarks.peers import BertEncoder
+from benchmarks.sets import PAPER_LANGUAGES, environment, find_sets, load_tasks, score_task
+
+SET = "ntrex_passage"
+
+
+def main() -> None:
+    """Measure, print a Markdown table, and write JSON where asked."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--encoder", type=Path, required=True, help="multilingual-e5-small as a transformers directory")
+    parser.add_argument("--vocabulary-size", type=int, default=64_000)
+    parser.add_argument("--languages", nargs="+", default=list(PAPER_LANGUAGES))
+    parser.add_argument("--quality", action="store_true", help="also encode and rank the passages")
+    parser.add_argument("--limit", type=int, help="passages per language")
+    parser.add_argument("--json", type=Path, help="write the figures here")
+    options = parser.parse_args()
+
+    folder = find_sets()
+    if folder is None:
+        sys.exit(
+            "skipped everything: the development sets are not here; set LUSIRAG_SHARED to the folder that holds data/eval_dev"
+        )
+    tasks = load_tasks(folder)
+    texts = {language: [text for _, text in tasks.load(SET, language, "x2en")[0]] for language in options.languages}
+    full = json.loads((options.encoder / "tokenizer.json").read_text(encoding="utf-8"))
+    trimmed = trim_tokenizer(full, size=options.vocabulary_size)
+    figures: dict[str, dict[str, float]] = {
+        language: tokens_per_word(passages[: options.limit], full, trimmed)
+        for language, passages in texts.items()
+        if passages
+    }
+    if options.quality:
+        whole = BertEncoder.load(options.encoder)
+        fewer = whole.with_vocabulary("trimmed", trimmed.tokenizer, trimmed.rows)
+        for language in figures:
+            if language == "en":
+                continue  # x2en from English to English would find each passage by itself
+            queries, documents, relevant = tasks.load(SET, language, "x2en")
+            for label, encoder in (("before", whole), ("after", fewer)):
+                score = score_task(encoder, queries[: options.limit], documents[: options.limit], relevant)
+                figures[language] |= {f"mrr_at_10_{label}": score.mrr_at_10, f"recall_at_1_{label}": score.recall_at_1}
+            print(language, figures[language], file=sys.stderr, flush=True)
+
+    print(
+        f"{SET}, {options.limit or 592} passages a language, {len(full['model']['vocab']):,} -> {len(trimmed.rows):,} pieces"
+    )
+    print(environment(), end="\n\n")
+    columns = list(next(iter(value for language, value in figures.items() if language != "en"), {}))
+    print("| language | " + " | ".join(column.replace("_", " ") for column in columns) + " |")
+    print("|---" * (len(columns) + 1) + "|")
+    for language, values in figures.items():
+        print(
+            f"| {language} | " + " | ".join(f"{values[name]:.3f}" if name in values else "" for name in columns) + " |"
+        )
+    if skipped := [language for language, passages in texts.items() if not passages]:
+        print(f"\nskipped, not in the set: {', '.join(skipped)}")
+    if options.json:
+        options.json.write_text(
+            json.dumps({"environment": environment(), "figures": figures}, indent=1), encoding="utf-8"
+        )
+
+
+def tokens_per_word(texts: list[str], full: dict[str, object], trimmed: TrimmedTokenizer) -> dict[str, float]:
+    """Tokens per word before and after, and the ratio of both; special tokens are not counted."""
+    words = sum(len(text.split()) for text in texts)
+    before, after = (
+        sum(
+            len(encoding)
+            for encoding in Tokenizer.from_str(json.dumps(content)).encode_batch(texts, add_special_tokens=False)
+        )
+        for content in (full, trimmed.tokenizer)
+    )
+    return {"tokens_per_word_before": before / words, "tokens_per_word_after": after / words, "ratio": after / before}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""How LUSIFER models are trained and how the embedded model lusifer-mini was made."""
