@@ -55,7 +55,8 @@ def demo(
         )
         found = sum(_ask(index, question, facts["languages"]) for question in questions)
     console.print(
-        f"{found} of {len(questions)} questions found the article that answers them among {HITS} hits in other languages."
+        f"{found} of {len(questions)} questions found the article that answers them "
+        f"among the first {HITS} hits in other languages."
     )
     console.print("\nThe same on your own files (.jsonl .csv .parquet .txt .md .html, folders of them):\n")
     console.print("    lusirag index my-files/ --out my-index")

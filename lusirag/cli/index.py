@@ -85,7 +85,11 @@ def index(
         out, embedder, recorded, chunk_tokens=chunk_tokens, overlap=overlap, overwrite=overwrite
     ) as opened:
         on_duplicate = "skip" if on_error is OnError.SKIP else "error"
-        built = fill(opened, corpus, embedder, recorded, on_duplicate=on_duplicate, quiet=quiet)
+        try:
+            built = fill(opened, corpus, embedder, recorded, on_duplicate=on_duplicate, quiet=quiet)
+        except KeyboardInterrupt:
+            note(f"interrupted; {opened.info()['documents']:,} documents are safe, the same command goes on from there")
+            raise
         facts = opened.info()
     _summarise(built, facts, out, as_json=as_json)
 

@@ -14,7 +14,7 @@ from lusirag.cli import demo, embed, index, models, search
 from lusirag.cli.console import note
 from lusirag.errors import InvalidArgumentError, LusiragError
 
-FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
+FAILED, WRONG_USAGE = 1, 2
 
 app = typer.Typer(
     name="lusirag",
@@ -47,29 +47,20 @@ def common(
 
 
 def main() -> None:
-    """Run the command line and exit with 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    """Run the command line and exit with 0 done, 1 failed, 2 wrong usage, 130 interrupted (typer's own code)."""
     debug = "--debug" in sys.argv[1:] or os.environ.get("LUSIRAG_DEBUG", "") not in ("", "0")
     try:
         app()
-    except KeyboardInterrupt:
-        note("interrupted; what was committed before stays")
-        sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        # The reader of our results has gone, as in `lusirag search ... | head`. Python must not flush again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-    except LusiragError as error:
+    except (LusiragError, OSError, MemoryError) as error:
         if debug:
             raise
-        note(f"error: {error}")
+        note(f"error: {_in_words(error)}")
         sys.exit(WRONG_USAGE if isinstance(error, InvalidArgumentError) else FAILED)
-    except MemoryError:
-        if debug:
-            raise
-        note("error: not enough memory; choose a smaller model or batch, or index in smaller pieces")
-        sys.exit(FAILED)
-    except OSError as error:
-        if debug:
-            raise
-        note(f"error: {error.strerror or error}{f': {error.filename}' if error.filename else ''}")
-        sys.exit(FAILED)
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, MemoryError):
+        return "not enough memory; choose a smaller model or batch, or index in smaller pieces"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    return str(error) or type(error).__name__
