@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ class TokenizedTexts:
 class TextTokenizer:
     """A tokenizer.json with the model's special tokens and length.
 
-    What a user's text holds is always text: "</s>" in a document is three characters and a letter, not a special token.
+    What a user's text holds is always text: "</s>" in a document is read as "< /s>", never as the special token.
 
     Args:
         file: tokenizer.json of a model directory.
@@ -44,14 +45,17 @@ class TextTokenizer:
             raise ModelError(f"{file} cannot be read as a tokenizer ({error}); copy or download it again") from error
         self.tokenizer.no_truncation()
         self.tokenizer.no_padding()
-        self.tokenizer.encode_special_tokens = True
+        special = [token.content for token in self.tokenizer.get_added_tokens_decoder().values() if token.special]
+        # NOTE: the library's encode_special_tokens does not help, a Unigram vocabulary holds "</s>" as a piece too.
+        self._special_in_text = re.compile("|".join(map(re.escape, special)) or r"(?!)")
         self.max_tokens = max_tokens
         self._first, self._last = self._special_tokens()
 
     def __call__(self, texts: Sequence[str]) -> TokenizedTexts:
         """Tokenise; the special tokens stay when a text is cut."""
         room = self.max_tokens - len(self._first) - len(self._last)
-        encodings = self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        plain = [self._special_in_text.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text) for text in texts]
+        encodings = self.tokenizer.encode_batch_fast(plain, add_special_tokens=False)
         ids = [[*self._first, *encoding.ids[:room], *self._last] for encoding in encodings]
         return TokenizedTexts(ids, sum(len(encoding) > room for encoding in encodings))
 

@@ -1,0 +1,126 @@
+"""From sources to an index directory, with progress: what `lusirag index` and `lusirag demo` share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from lusirag.cli.console import note, progress_bar
+from lusirag.errors import IndexStateError, InvalidArgumentError
+
+if TYPE_CHECKING:
+    from lusirag.corpus import Corpus
+    from lusirag.embedding import Embedder
+    from lusirag.index import AddReport, Index
+
+SECONDS_BETWEEN_LINES = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What a run did.
+
+    Attributes:
+        report: the index's own account.
+        skipped: rows left out by the reader, by reason.
+        seconds: from the first row read to the last commit.
+        tokens: embedded in this run.
+        truncated: passages that were longer than the model reads.
+    """
+
+    report: AddReport
+    skipped: dict[str, int]
+    seconds: float
+    tokens: int
+    truncated: int
+
+
+def open_for_building(
+    directory: Path,
+    embedder: Embedder,
+    sources: Sequence[str],
+    *,
+    chunk_tokens: int | None = None,
+    overlap: int | None = None,
+    overwrite: bool = False,
+) -> Index:
+    """Open the index that an earlier run of the same command began, or make a new one.
+
+    Raises:
+        IndexStateError: the directory holds an index of other sources or another model, or something else.
+        InvalidArgumentError: the index was begun with other chunks.
+    """
+    from lusirag.index import Index
+
+    if overwrite or not (directory / "manifest.json").exists():
+        shared = 32 if overlap is None else overlap
+        return Index.create(directory, embedder, chunk_tokens=chunk_tokens, overlap=shared, overwrite=overwrite)
+    index = Index.open(directory, embedder)
+    facts = index.info()
+    if facts["sources"] != list(sources) and (facts["sources"] or facts["documents"]):
+        raise IndexStateError(
+            f"{directory} holds an index of {', '.join(facts['sources']) or 'documents added one by one'}; "
+            "choose another --out, or replace it with --overwrite"
+        )
+    chunking = facts["chunking"] or {"tokens": 0, "overlap": 0}
+    for option, given, recorded in (
+        ("--chunk-tokens", chunk_tokens, chunking["tokens"]),
+        ("--overlap", overlap, chunking["overlap"]),
+    ):
+        if given is not None and given != recorded:
+            raise InvalidArgumentError(
+                f"{directory} was begun with {option} {recorded}, not {given}; leave the option out, "
+                "or start again with --overwrite"
+            )
+    return index
+
+
+def fill(
+    index: Index,
+    corpus: Corpus,
+    embedder: Embedder,
+    sources: Sequence[str],
+    *,
+    on_duplicate: Literal["error", "skip"] = "error",
+    quiet: bool = False,
+) -> Built:
+    """Make the index hold exactly the corpus, showing how far it is."""
+    before, started = embedder.statistics, time.monotonic()
+    with progress_bar(enabled=not quiet) as bar:
+        total = corpus.bytes_total
+        task = bar.add_task("indexing", total=total, state="reading")
+        said = started
+
+        def show(report: AddReport) -> None:
+            nonlocal said
+            now = time.monotonic()
+            state = _state(report, embedder.statistics.tokens - before.tokens, now - started)
+            bar.update(task, completed=min(corpus.bytes_read, total or 0), state=state)
+            if bar.disable and not quiet and now - said > SECONDS_BETWEEN_LINES:
+                said = now
+                note(f"{corpus.bytes_read / total:.0%}: {state}" if total else state)
+
+        report = index.synchronize(corpus, sources=sources, on_duplicate=on_duplicate, progress=show)
+    after = embedder.statistics
+    return Built(
+        report,
+        dict(corpus.skipped),
+        time.monotonic() - started,
+        after.tokens - before.tokens,
+        after.truncated - before.truncated,
+    )
+
+
+def resolved_sources(sources: Sequence[str]) -> list[str]:
+    """The sources as the manifest records them: absolute paths, "-" for standard input."""
+    return [source if source == "-" else str(Path(source).resolve()) for source in sources]
+
+
+def _state(report: AddReport, tokens: int, seconds: float) -> str:
+    embedded = report.added + report.replaced
+    rate = embedded / seconds if seconds else 0.0
+    known = f", {report.unchanged:,} known" if report.unchanged else ""
+    return f"{report.documents:,} documents{known}, {rate:,.1f}/s, {tokens / max(seconds, 1e-9):,.0f} tokens/s"

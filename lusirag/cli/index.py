@@ -1,0 +1,180 @@
+"""`lusirag index`, `info` and `verify`: build an index from files and look at what it holds."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lusirag.cli.console import note, show_pairs, size, write_json
+from lusirag.cli.options import BatchTokens, Device, Dtype, IndexDirectory, Json, Model, Quiet
+
+if TYPE_CHECKING:
+    from lusirag.cli.building import Built
+
+
+class OnError(StrEnum):
+    """What a row that cannot be used does."""
+
+    STOP = "stop"
+    SKIP = "skip"
+
+
+class Ann(StrEnum):
+    """How vectors are searched; this version searches exactly."""
+
+    AUTO = "auto"
+    FLAT = "flat"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("index")(index)
+    app.command("info")(info)
+    app.command("verify")(verify)
+
+
+Field = Annotated[str | None, typer.Option(help="Column of that name; guessed when left out.")]
+
+
+def index(
+    sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Files, folders, or - for standard input.")],
+    out: Annotated[Path, typer.Option("--out", "-o", envvar="LUSIRAG_OUT", help="The index directory to write.")],
+    model: Model = "lusifer-mini",
+    text_field: Field = None,
+    id_field: Field = None,
+    title_field: Field = None,
+    language_field: Field = None,
+    source_format: Annotated[
+        str | None, typer.Option("--format", help="jsonl, json, csv, tsv, parquet, arrow, txt, md or html.")
+    ] = None,
+    ann: Annotated[Ann, typer.Option("--ann", help="Kind of vector index; both are exact search.")] = Ann.AUTO,
+    chunk_tokens: Annotated[
+        int | None, typer.Option(help="Split longer documents; 0: never. Else as much as the model reads.")
+    ] = None,
+    overlap: Annotated[int | None, typer.Option(help="Tokens that neighbouring chunks share; 32 if left out.")] = None,
+    on_error: Annotated[OnError, typer.Option(help="Stop at a bad row, or skip and count it.")] = OnError.STOP,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the index that is in DIR.")] = False,
+    device: Device = None,
+    dtype: Dtype = None,
+    batch_tokens: BatchTokens = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Index SOURCEs: .jsonl .json .csv .tsv .parquet .arrow .txt .md .html (also .gz .zst), folders, data sets on disk.
+
+    Interrupted, the same command goes on where it stopped. Finished, it brings the index up to date: only what
+    changed in the sources is embedded again, and what they no longer hold is deleted.
+    """
+    from lusirag.cli.building import fill, open_for_building, resolved_sources
+    from lusirag.corpus import Corpus, FieldNames
+    from lusirag.embedding import Embedder
+
+    del ann  # both kinds are the same exact search in this version
+    corpus = Corpus(
+        sources,
+        fields=FieldNames(text=text_field, id=id_field, title=title_field, language=language_field),
+        format=source_format,
+        on_error=on_error.value,
+    )
+    recorded = resolved_sources(sources)
+    embedder = Embedder.load(model, device=device, dtype=dtype, batch_tokens=batch_tokens)
+    with open_for_building(
+        out, embedder, recorded, chunk_tokens=chunk_tokens, overlap=overlap, overwrite=overwrite
+    ) as opened:
+        on_duplicate = "skip" if on_error is OnError.SKIP else "error"
+        try:
+            built = fill(opened, corpus, embedder, recorded, on_duplicate=on_duplicate, quiet=quiet)
+        except KeyboardInterrupt:
+            note(f"interrupted; {opened.info()['documents']:,} documents are safe, the same command goes on from there")
+            raise
+        facts = opened.info()
+    _summarise(built, facts, out, as_json=as_json)
+
+
+def info(directory: IndexDirectory, as_json: Json = False) -> None:
+    """Show what an index holds."""
+    from lusirag.index import Index
+
+    with Index.open(directory, read_only=True) as opened:
+        facts = opened.info()
+    if as_json:
+        write_json(facts)
+        return
+    show_pairs((name, size(value) if name == "bytes" else _readable(value)) for name, value in facts.items())
+
+
+def verify(directory: IndexDirectory, as_json: Json = False) -> None:
+    """Check every file of an index against its checksum, and the rows against each other."""
+    from lusirag.index import verify_index
+
+    report = verify_index(Path(directory))
+    if as_json:
+        write_json({"files": report.files, "bytes": report.bytes, "problems": report.problems})
+    else:
+        for problem in report.problems:
+            note(f"problem: {problem}")
+        if report.ok:
+            show_pairs([("sound", f"{report.files} files, {size(report.bytes)}")])
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+def _summarise(built: Built, facts: dict[str, Any], out: Path, *, as_json: bool) -> None:
+    report = built.report
+    embedded = report.added + report.replaced
+    if as_json:
+        write_json(
+            {
+                "index": str(out),
+                "documents": facts["documents"],
+                "passages": facts["passages"],
+                "added": report.added,
+                "replaced": report.replaced,
+                "unchanged": report.unchanged,
+                "deleted": report.deleted,
+                "skipped": built.skipped | ({"duplicate id": report.skipped} if report.skipped else {}),
+                "truncated": built.truncated,
+                "tokens": built.tokens,
+                "seconds": round(built.seconds, 2),
+                "bytes": facts["bytes"],
+                "languages": facts["languages"],
+            }
+        )
+        return
+    changes = [f"{embedded:,} embedded"] + [
+        f"{count:,} {what}"
+        for count, what in ((report.unchanged, "known already"), (report.deleted, "gone from the sources"))
+        if count
+    ]
+    rate = f"{embedded / built.seconds:,.1f} documents/s, {built.tokens / built.seconds:,.0f} tokens/s"
+    rows = [
+        ("index", str(out)),
+        ("documents", f"{facts['documents']:,} ({', '.join(changes)}) in {facts['passages']:,} passages"),
+        ("languages", _readable(facts["languages"])),
+        ("time", f"{built.seconds:,.1f} s ({rate})"),
+        ("size", size(facts["bytes"])),
+    ]
+    skipped = [f"{count:,} {reason}" for reason, count in sorted(built.skipped.items())]
+    if report.skipped:
+        skipped.append(f"{report.skipped:,} with an id that came before")
+    if skipped:
+        rows.append(("left out", "; ".join(skipped)))
+    if built.truncated:
+        rows.append(("cut", f"{built.truncated:,} passages were longer than the model reads"))
+    show_pairs(rows)
+
+
+def _readable(value: Any) -> str:
+    if isinstance(value, dict):
+        items = sorted(value.items(), key=lambda item: -item[1]) if _are_counts(value) else value.items()
+        return ", ".join(f"{name or 'unknown'} {count}" for name, count in items) or "none"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def _are_counts(value: dict[Any, Any]) -> bool:
+    return all(isinstance(count, int) for count in value.values())

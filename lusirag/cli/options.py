@@ -1,0 +1,27 @@
+"""Options that several commands share, so that they are spelt and explained once."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+Model = Annotated[
+    str,
+    typer.Option(
+        "--model", "-m", envvar="LUSIRAG_MODEL", help="Embedded name, model directory or hub id; see `lusirag models`."
+    ),
+]
+Device = Annotated[
+    str | None, typer.Option("--device", envvar="LUSIRAG_DEVICE", help="cpu, cuda, cuda:1, ...; chosen when left out.")
+]
+Dtype = Annotated[
+    str | None, typer.Option("--dtype", envvar="LUSIRAG_DTYPE", help="float32, bfloat16 or float16 for the weights.")
+]
+BatchTokens = Annotated[
+    int | None,
+    typer.Option("--batch-tokens", envvar="LUSIRAG_BATCH_TOKENS", help="Most tokens that are embedded at once."),
+]
+Json = Annotated[bool, typer.Option("--json", envvar="LUSIRAG_JSON", help="Write one JSON object a line.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", envvar="LUSIRAG_QUIET", help="Show no progress.")]
+IndexDirectory = Annotated[str, typer.Argument(metavar="DIR", help="An index directory made by `lusirag index`.")]

@@ -1,0 +1,83 @@
+"""Fixtures that many tests share: tiny random LUSIFER models that need no download."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import BertConfig, LlamaConfig, XLMRobertaConfig
+
+from lusirag.model import LusiferConfig, LusiferModel
+
+ALPHABET = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,:;!?'\"()-#/\\<>{}_\n"
+SCRIPTS = "áéíóúñабвгдежзиклмнопрстуфхцчшщыьэюяابتثجحخدرزسشعفقكلمنهويअआकखगतदनपबमरलसहক খগতদনবমরলসতెలుగు한국어中文。日本語"
+
+
+def tiny_tokenizer() -> Tokenizer:
+    """One token a character, with XLM-R's special tokens around the text."""
+    pieces = ["<s>", "<pad>", "</s>", "<unk>", "▁", *dict.fromkeys(ALPHABET + SCRIPTS.replace(" ", ""))]
+    tokenizer = Tokenizer(models.Unigram([(piece, -float(at)) for at, piece in enumerate(pieces)], unk_id=3))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.add_special_tokens(["<s>", "<pad>", "</s>", "<unk>"])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    return tokenizer
+
+
+def tiny_config(encoder: str = "bert", **settings: Any) -> LusiferConfig:
+    """Two layers each side, encoder width 32, decoder width 48."""
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+    shared = {"vocab_size": 256, "pad_token_id": 1, "max_position_embeddings": 520, **sizes}
+    encoder_config = BertConfig(**shared) if encoder == "bert" else XLMRobertaConfig(**shared)
+    decoder_config = LlamaConfig(
+        vocab_size=64,
+        hidden_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        intermediate_size=96,
+    )
+    return LusiferConfig(encoder_config=encoder_config, decoder_config=decoder_config, **settings)
+
+
+def tiny_model(encoder: str = "bert", **settings: Any) -> LusiferModel:
+    """A random model whose parts all matter: weights are scaled up from the usual small start values."""
+    torch.manual_seed(11)
+    model = LusiferModel(tiny_config(encoder, **settings))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.dim() > 1:
+                parameter.normal_(std=0.15)
+            elif "bias" in name:
+                parameter.normal_(std=0.1)
+    return model.eval()
+
+
+@pytest.fixture(scope="session")
+def save_tiny_model() -> Callable[..., Path]:
+    """Write a tiny model directory: `save_tiny_model(folder, templates=...)`."""
+
+    def save(directory: Path, encoder: str = "bert", **settings: Any) -> Path:
+        tiny_model(encoder, **settings).save_pretrained(directory)
+        tiny_tokenizer().save(str(directory / "tokenizer.json"))
+        return directory
+
+    return save
+
+
+@pytest.fixture(scope="session")
+def tiny_directory(tmp_path_factory: pytest.TempPathFactory, save_tiny_model: Callable[..., Path]) -> Path:
+    """A tiny model directory with e5's templates and an encoder skip."""
+    return save_tiny_model(
+        tmp_path_factory.mktemp("tiny"),
+        projection="linear",
+        embedding_size=32,
+        encoder_skip=True,
+        templates={"query": "query: {text}", "document": "passage: {text}"},
+        max_tokens=64,
+    )
