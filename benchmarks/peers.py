@@ -1,4 +1,4 @@
-"""The peer of the quality benchmarks: a plain BERT-type encoder with mean pooling and the E5 templates."""
+"""Encoders of the quality benchmarks: the peer, a plain BERT-type encoder, and a memory around any encoder."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from tokenizers import Tokenizer
-from torch.nn.utils.rnn import pad_sequence
 from transformers import BertModel
 
-from lusirag.types import Vectors
+from lusirag.types import Encoder, Vectors
 
 TOKENS_PER_BATCH = 4096
 PADDING = 1
@@ -21,19 +20,17 @@ PADDING = 1
 class BertEncoder:
     """`transformers.BertModel`, mean pooling, "query: "/"passage: ", unit length; satisfies lusirag.types.Encoder.
 
-    Each text is encoded once in the life of the object. Nothing of lusirag's own model code runs in here.
+    Nothing of lusirag's own model code runs in here.
     """
 
     def __init__(self, name: str, model: BertModel, tokenizer: Tokenizer, *, max_tokens: int = 512) -> None:
         self.name = name
         self.fingerprint = name
         self.max_tokens = max_tokens
-        self.tokens = 0
         self._model = model.eval()
         self._tokenizer = tokenizer
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(max_tokens)
-        self._known: dict[str, Vectors] = {}
 
     @classmethod
     def load(cls, directory: Path) -> BertEncoder:
@@ -66,19 +63,16 @@ class BertEncoder:
         return self._encode([f"passage: {text}" for text in texts])
 
     def _encode(self, texts: Sequence[str]) -> Vectors:
-        new = list(dict.fromkeys(text for text in texts if text not in self._known))
-        rows = sorted(
-            zip(new, (encoding.ids for encoding in self._tokenizer.encode_batch(new)), strict=True), key=_length
-        )
-        while rows:
-            size = max(1, TOKENS_PER_BATCH // len(rows[-1][1]))
-            batch, rows = rows[-size:], rows[:-size]
-            vectors = self._forward([ids for _, ids in batch])
-            self._known.update(zip((text for text, _ in batch), vectors, strict=True))
-        return np.stack([self._known[text] for text in texts]) if texts else np.zeros((0, self.dimension), np.float32)
+        ids = [encoding.ids for encoding in self._tokenizer.encode_batch(texts)]
+        vectors = np.zeros((len(texts), self.dimension), np.float32)
+        order = sorted(range(len(texts)), key=lambda index: len(ids[index]))
+        while order:  # longest first, as many as fit
+            size = max(1, TOKENS_PER_BATCH // len(ids[order[-1]]))
+            batch, order = order[-size:], order[:-size]
+            vectors[batch] = self._forward([ids[index] for index in batch])
+        return vectors
 
     def _forward(self, ids: Sequence[Sequence[int]]) -> Vectors:
-        self.tokens += sum(map(len, ids))
         padded = torch.nn.utils.rnn.pad_sequence(
             [torch.tensor(row) for row in ids], batch_first=True, padding_value=1
         )  # (B, S)
@@ -90,5 +84,28 @@ class BertEncoder:
         return vectors
 
 
-def _length(row: tuple[str, Sequence[int]]) -> int:
-    return len(row[1])
+class Remembered:
+    """An encoder that encodes each text once; satisfies lusirag.types.Encoder."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.name = encoder.name
+        self.dimension = encoder.dimension
+        self.max_tokens = encoder.max_tokens
+        self.fingerprint = encoder.fingerprint
+        self._encoder = encoder
+        self._queries: dict[str, Vectors] = {}
+        self._documents: dict[str, Vectors] = {}
+
+    def encode_queries(self, texts: Sequence[str], *, instruction: str | None = None) -> Vectors:
+        """Return float32 unit vectors of shape (n, dimension)."""
+        if instruction is not None:
+            raise ValueError("the benchmark uses the models' own default instructions")
+        if new := [text for text in dict.fromkeys(texts) if text not in self._queries]:
+            self._queries.update(zip(new, self._encoder.encode_queries(new), strict=True))
+        return np.stack([self._queries[text] for text in texts])
+
+    def encode_documents(self, texts: Sequence[str]) -> Vectors:
+        """Return float32 unit vectors of shape (n, dimension)."""
+        if new := [text for text in dict.fromkeys(texts) if text not in self._documents]:
+            self._documents.update(zip(new, self._encoder.encode_documents(new), strict=True))
+        return np.stack([self._documents[text] for text in texts])

@@ -58,9 +58,9 @@ def _around_zero(name: str, weight: Tensor) -> dict[str, Tensor]:
     """Solve value = (nibble - 8) * scale: the value farthest from zero has the nibble 0, so scale = value / -8."""
     values = weight.view(weight.shape[0], -1, BLOCK)  # (rows, blocks, 32)
     farthest = values.gather(2, values.abs().argmax(2, keepdim=True))  # (rows, blocks, 1)
-    scale = (farthest / -8).half()
+    scale = (farthest / -8).half() + 0.0  # NOTE: adding 0.0 turns -0.0 into 0.0, which the line on signs relies on
     nibbles = (values / scale.float()).round().add(8)
-    # In a block of zeros the scale is zero too and the nibble carries the sign: 0 * 0 = 0.0, but -1 * 0 = -0.0.
+    # In a block of zeros the scale is 0.0 and the nibble carries the sign: 0 * 0.0 = 0.0, but -1 * 0.0 = -0.0.
     nibbles = torch.where(scale == 0, 8 - torch.signbit(values).float(), nibbles)
     return {name + BLOCKS: pack_nibbles(_as_nibbles(nibbles)), name + SCALE: scale.squeeze(2)}
 

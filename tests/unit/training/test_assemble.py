@@ -1,0 +1,146 @@
+"""Assembling writes a directory that `LusiferModel` loads strictly and that holds exactly what its sources hold."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tiny_sources import around_zero, tokenizer_json, with_minimum
+from torch import Tensor
+from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM
+
+from lusirag.model import LusiferModel
+from lusirag_training.assemble import assemble, verify
+
+FULL = tokenizer_json()
+PIECES = len(FULL["model"]["vocab"])
+SIZES = {"num_attention_heads": 2, "intermediate_size": 64, "max_position_embeddings": 64, "num_hidden_layers": 2}
+WIDTH, DECODER_WIDTH, RANK = 32, 64, 4
+
+
+def as_blocks(state: dict[str, Tensor], draw: object) -> dict[str, Tensor]:
+    """Replace each matrix whose columns allow it by what a 4-bit reader returns; the rest becomes float16-exact."""
+    return {
+        name: draw(at, weight.shape[0], weight.shape[1] // 32)  # type: ignore[operator]
+        if weight.dim() == 2 and weight.shape[1] % 32 == 0
+        else weight.half().float()
+        for at, (name, weight) in enumerate(state.items())
+    }
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A tiny encoder (one row more than its tokenizer has pieces, as in the wild), decoder, and trained parts."""
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("sources")
+    encoder = BertModel(
+        BertConfig(vocab_size=PIECES + 1, hidden_size=WIDTH, pad_token_id=1, **SIZES), add_pooling_layer=False
+    )
+    encoder.load_state_dict(as_blocks(encoder.state_dict(), around_zero))
+    encoder.save_pretrained(folder / "encoder")
+    (folder / "encoder" / "tokenizer.json").write_text(json.dumps(FULL), encoding="utf-8")
+    decoder = LlamaForCausalLM(LlamaConfig(vocab_size=32, hidden_size=DECODER_WIDTH, num_key_value_heads=1, **SIZES))
+    decoder.load_state_dict(as_blocks(decoder.state_dict(), with_minimum))
+    decoder.save_pretrained(folder / "decoder")
+    query = "language_model.layers.0.self_attn.q_proj"
+    shapes = {
+        "connector.added_tokens": (1, DECODER_WIDTH),
+        "connector.feed_forward.0.weight": (WIDTH, WIDTH),
+        "connector.feed_forward.0.bias": (WIDTH,),
+        "connector.feed_forward.2.weight": (DECODER_WIDTH, WIDTH),
+        "connector.feed_forward.2.bias": (DECODER_WIDTH,),
+        f"{query}.lora_A.weight": (RANK, DECODER_WIDTH),
+        f"{query}.lora_B.weight": (DECODER_WIDTH, RANK),
+        "projection.weight": (WIDTH, DECODER_WIDTH),
+        "projection.bias": (WIDTH,),
+    }
+    save_file({name: torch.randn(shape).half() for name, shape in shapes.items()}, folder / "trained.safetensors")
+    return {part: folder / part for part in ("encoder", "decoder")} | {"trained": folder / "trained.safetensors"}
+
+
+@pytest.fixture(scope="module")
+def assembled(sources: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("assembled") / "mini"
+    assemble(**sources, out=out, vocabulary_size=60, layers=1, lora_alpha=8)
+    return out
+
+
+def test_the_model_loads_and_holds_the_base_weights(assembled: Path, sources: dict[str, Path]) -> None:
+    model = LusiferModel.from_pretrained(assembled)
+    encoder = load_file(sources["encoder"] / "model.safetensors")
+    rows = [
+        FULL["model"]["vocab"].index(piece)
+        for piece in json.loads((assembled / "tokenizer.json").read_text())["model"]["vocab"]
+    ]
+    words = model.multilingual_encoder.embeddings.word_embeddings.weight
+    assert torch.equal(words, encoder["embeddings.word_embeddings.weight"][torch.tensor(rows)])
+    decoder = load_file(sources["decoder"] / "model.safetensors")
+    layer = model.language_model.layers[0]
+    assert torch.equal(layer.mlp.up_proj.weight, decoder["model.layers.0.mlp.up_proj.weight"])
+    trained = load_file(sources["trained"])
+    query = "language_model.layers.0.self_attn.q_proj"
+    update = trained[f"{query}.lora_B.weight"].float() @ trained[f"{query}.lora_A.weight"].float() * (8 / RANK)
+    expected = decoder["model.layers.0.self_attn.q_proj.weight"] + update
+    torch.testing.assert_close(layer.self_attn.q_proj.weight.detach(), expected)
+
+
+def test_frozen_matrices_are_blocks_and_nothing_superfluous_is_stored(assembled: Path) -> None:
+    stored = load_file(assembled / "model.safetensors")
+    assert "multilingual_encoder.embeddings.word_embeddings.weight.blocks" in stored
+    assert "language_model.layers.0.self_attn.k_proj.weight.minimum" in stored
+    assert "language_model.norm.weight" in stored
+    assert not any(
+        "embed_tokens" in name or "lm_head" in name or "layers.1." in name for name in stored if "language" in name
+    )
+    assert not any(tensor.dtype == torch.float32 for tensor in stored.values())
+
+
+def test_config_says_what_was_assembled(assembled: Path, sources: dict[str, Path]) -> None:
+    config = json.loads((assembled / "config.json").read_text(encoding="utf-8"))
+    assert (config["model_type"], config["architectures"]) == ("lusifer", ["LusiferModel"])
+    assert config["encoder_config"]["vocab_size"] == 60
+    assert config["decoder_config"]["num_hidden_layers"] == 1
+    assert config["decoder_config"]["is_causal"] is False
+    assert config["lora"] == {"rank": RANK, "alpha": 8}
+    assert config["encoder_skip"] is True
+    assert str(sources["encoder"].parent) not in json.dumps(config)
+    assert "MIT" in (assembled / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_same_sources_give_the_same_bytes(assembled: Path, sources: dict[str, Path], tmp_path: Path) -> None:
+    assemble(**sources, out=tmp_path, vocabulary_size=60, layers=1, lora_alpha=8)
+    files = sorted(file.name for file in assembled.iterdir())
+    assert sorted(file.name for file in tmp_path.iterdir()) == files
+    for name in files:
+        assert (tmp_path / name).read_bytes() == (assembled / name).read_bytes(), name
+
+
+def test_verify_sees_one_changed_bit_and_missing_tensors(tmp_path: Path) -> None:
+    weight = torch.randn(4, 4, generator=torch.Generator().manual_seed(0))
+    save_file({"a": weight}, tmp_path / "weights")
+    verify(tmp_path / "weights", {"a": weight}, {})
+    changed = weight.clone()
+    changed[0, 0] = torch.nextafter(changed[0, 0], torch.tensor(9.0))
+    with pytest.raises(ValueError, match="1 tensors"):
+        verify(tmp_path / "weights", {"a": changed}, {})
+    with pytest.raises(ValueError, match="b"):
+        verify(tmp_path / "weights", {"a": weight}, {"b": weight})
+    with pytest.raises(ValueError, match="a"):
+        verify(tmp_path / "weights", {}, {})
+
+
+def test_lora_of_two_ranks_is_refused(sources: dict[str, Path], tmp_path: Path) -> None:
+    parts = load_file(sources["trained"]) | {
+        "language_model.layers.0.mlp.up_proj.lora_A.weight": torch.zeros(2, DECODER_WIDTH)
+    }
+    save_file(parts, tmp_path / "trained.safetensors")
+    with pytest.raises(ValueError, match="one rank is needed"):
+        assemble(
+            **sources | {"trained": tmp_path / "trained.safetensors"},
+            out=tmp_path / "out",
+            vocabulary_size=60,
+            layers=1,
+        )
