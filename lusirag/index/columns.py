@@ -10,7 +10,13 @@ import pyarrow.compute as pc
 from lusirag.errors import CorpusError, InvalidArgumentError
 
 CHUNK = "_chunk"
-CHUNK_TYPE = pa.struct([("document_id", pa.string()), ("start", pa.int64()), ("end", pa.int64())])
+CHUNK_TYPE = pa.struct(
+    [
+        pa.field("document_id", pa.string(), nullable=False),
+        pa.field("start", pa.int64()),
+        pa.field("end", pa.int64()),
+    ]
+)
 CORPUS = pa.schema(
     [
         pa.field("id", pa.string()),

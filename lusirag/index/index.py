@@ -171,7 +171,7 @@ class Index:
 
     def delete(self, ids: Iterable[str]) -> int:
         """Delete documents by id, with all their passages; return how many there were. Unknown ids are no error."""
-        wanted = checked_ids(ids)
+        wanted = dict.fromkeys(checked_ids(ids))
         with self._writing() as writer:
             deleted: dict[str, Mask] = {}
             count = 0

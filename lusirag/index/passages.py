@@ -14,26 +14,20 @@ from lusirag.index.columns import whole_documents
 from lusirag.index.manifest import Chunking
 from lusirag.types import Encoder, Vectors
 
-_TITLE_STEP = 16
-
 
 class PassageMaker:
-    """Identifies missing languages, splits long documents, and embeds what results.
-
-    A passage is embedded together with its document's title, so the title's tokens are taken from what a chunk may
-    hold, rounded up to a multiple of 16 and at most half of it.
-    """
+    """Identifies missing languages, splits long documents, and embeds what results, each passage with its title."""
 
     def __init__(self, embedder: Encoder, chunking: Chunking | None, *, identify_languages: bool) -> None:
         self._embedder = embedder
         self._chunking = chunking
         self._identify_languages = identify_languages
-        self._chunkers: dict[int, Any] = {}
+        self._chunker: Any = None
 
     def split(self, documents: pa.RecordBatch) -> pa.RecordBatch:
         """Passages of a standard batch, in its order, with the `_chunk` column.
 
-        A document that is split gives neighbouring rows with the ids "<id>#0", "<id>#1" and so on.
+        A document that is split gives neighbouring rows with the ids "<id>#1", "<id>#2" and so on.
         """
         if self._identify_languages and documents.column("language").null_count:
             from lusirag.corpus import identify_languages
@@ -41,14 +35,9 @@ class PassageMaker:
             documents = identify_languages(documents)
         if self._chunking is None:
             return whole_documents(documents)
-        room = self._room(documents, self._chunking.tokens)
-        parts = []
-        start = 0
-        for tokens, run in groupby(room):
-            count = len(list(run))
-            parts.append(self._chunker(tokens).chunk(documents.slice(start, count)))
-            start += count
-        return pa.concat_batches(parts)
+        if self._chunker is None:
+            self._chunker = self._make_chunker(self._chunking)
+        return self._chunker.chunk(documents)
 
     def embed(self, passages: pa.RecordBatch) -> Vectors:
         """Unit vectors (rows, dim) of passages.
@@ -60,31 +49,16 @@ class PassageMaker:
         joined = [f"{title}\n{text}" if title else text for title, text in zip(titles, texts, strict=True)]
         return checked_vectors(self._embedder.encode_documents(joined), len(joined), self._embedder)
 
-    def _room(self, documents: pa.RecordBatch, tokens: int) -> list[int]:
-        titles = [title or "" for title in documents.column("title").to_pylist()]
-        if not any(titles):
-            return [tokens] * len(titles)
-        encoded = self._tokenizer.encode_batch(titles, add_special_tokens=False)
-        needed = (-(-(len(title.ids) + 1) // _TITLE_STEP) * _TITLE_STEP if title.ids else 0 for title in encoded)
-        return [tokens - min(count, tokens // 2) for count in needed]
+    def _make_chunker(self, chunking: Chunking) -> Any:
+        from lusirag.corpus import Chunker
 
-    def _chunker(self, tokens: int) -> Any:
-        if tokens not in self._chunkers:
-            from lusirag.corpus import Chunker
-
-            overlap = min(self._chunking.overlap if self._chunking else 0, tokens // 2)
-            self._chunkers[tokens] = Chunker(self._tokenizer, max_tokens=tokens, overlap=overlap)
-        return self._chunkers[tokens]
-
-    @property
-    def _tokenizer(self) -> Any:
         tokenizer = getattr(self._embedder, "tokenizer", None)
         if tokenizer is None:
             raise ModelError(
                 f"this index splits long documents by the tokens of {self._embedder.name!r}, "
                 "but the embedder given has no tokenizer"
             )
-        return tokenizer
+        return Chunker(tokenizer, max_tokens=chunking.tokens, overlap=chunking.overlap)
 
 
 def checked_vectors(vectors: Any, count: int, embedder: Encoder) -> Vectors:
