@@ -85,9 +85,16 @@ def index(
     with open_for_building(
         out, embedder, recorded, chunk_tokens=chunk_tokens, overlap=overlap, overwrite=overwrite
     ) as opened:
-        on_duplicate = "skip" if on_error is OnError.SKIP else "error"
         try:
-            built = fill(opened, corpus, batches, embedder, recorded, on_duplicate=on_duplicate, quiet=quiet)
+            built = fill(
+                opened,
+                corpus,
+                batches,
+                embedder,
+                recorded,
+                on_duplicate="skip" if on_error is OnError.SKIP else "error",
+                quiet=quiet,
+            )
         except KeyboardInterrupt:
             note(f"interrupted; {opened.info()['documents']:,} documents are safe, the same command goes on from there")
             raise
