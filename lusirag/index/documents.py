@@ -14,7 +14,7 @@ from lusirag.errors import IndexStateError
 from lusirag.index.columns import CHUNK, CHUNK_TYPE, CORPUS
 from lusirag.index.files import damaged
 
-_CACHED_BATCHES = 64
+_CACHED_BATCHES = 256
 
 
 class Documents:

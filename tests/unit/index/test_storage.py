@@ -77,6 +77,7 @@ def test_chunking_is_chosen_from_the_model(tmp_path: Path, embedder: FakeEmbedde
     for arguments in (
         {"chunk_tokens": 41},
         {"chunk_tokens": -1},
+        {"chunk_tokens": 7},
         {"chunk_tokens": 20, "overlap": 20},
         {"chunk_tokens": "9"},
     ):
