@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
 from typing import BinaryIO, get_args
@@ -19,8 +18,9 @@ from lusirag.corpus.json_rows import read_json
 from lusirag.corpus.reading import BadRows, OnError, Piece, Reading, SourceFile
 from lusirag.corpus.schema import finish_piece
 from lusirag.corpus.sources import find_files
+from lusirag.corpus.streams import name_faults
 from lusirag.corpus.text_files import read_documents
-from lusirag.errors import CorpusError, InvalidArgumentError
+from lusirag.errors import InvalidArgumentError
 
 _READERS: dict[str, Callable[[SourceFile, Reading], Iterator[Piece]]] = {
     "jsonl": read_json,
@@ -101,29 +101,17 @@ class Corpus:
         done = 0
         for structured, group in groupby(self._files, key=lambda file: file.format in _READERS):
             files = list(group)
+            # Text files are small: many of them share a batch.
             for part in ([file] for file in files) if structured else (files,):
                 batches = _read_structured(part[0], reading) if structured else read_documents(part, reading)
-                with _named(part[0]) if structured else _named(None):
-                    for batch in batches:
-                        if batch.num_rows:
-                            yield batch
-                done += sum(file.size or 0 for file in part)
-                if None not in [file.size for file in part]:
-                    reading.meter.bytes_read = max(done, 0)
+                yield from (batch for batch in batches if batch.num_rows)
+                sizes = [file.size for file in part]
+                if None not in sizes:  # what a reader did not look at, such as a footer, is done with too
+                    done += sum(size or 0 for size in sizes)
+                    reading.meter.bytes_read = done
 
 
 def _read_structured(file: SourceFile, reading: Reading) -> Iterator[pa.RecordBatch]:
-    for piece in _READERS[file.format](file, reading):
-        yield finish_piece(piece, file, reading)
-
-
-@contextmanager
-def _named(file: SourceFile | None) -> Iterator[None]:
-    """Say which file it was that could not be read."""
-    try:
-        yield
-    except (OSError, pa.ArrowException) as error:
-        said = " ".join(str(error).split())
-        place = file.path if file is not None else getattr(error, "filename", None) or "a text file"
-        kind = f"as {file.format}" if file is not None else "as text"
-        raise CorpusError(f"{place}: cannot be read {kind}, damaged or cut off? ({said})") from error
+    with name_faults(file):
+        for piece in _READERS[file.format](file, reading):
+            yield finish_piece(piece, file, reading)

@@ -100,6 +100,20 @@ def open_path(file: SourceFile, meter: Meter) -> Iterator[Path]:
         yield Path(copy.name)
 
 
+@contextmanager
+def name_faults(file: SourceFile) -> Iterator[None]:
+    """Say of which file it is that the system or Arrow could not read it.
+
+    Raises:
+        CorpusError: in place of their errors.
+    """
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        said = " ".join(str(error).split())
+        raise CorpusError(f"{file.path}: cannot be read as {file.format}, damaged or cut off? ({said})") from error
+
+
 def empty(file: SourceFile) -> CorpusError:
     """Return the error for a file without content."""
     return CorpusError(f"{file.path}: the file is empty; give a file with documents, or leave it out")

@@ -53,7 +53,7 @@ def _read(file: SourceFile, reading: Reading) -> dict[str, str | None] | None:
     if file.size == 0 and file.in_folder:  # common in folders: no reason to refuse the others under "skip"
         reading.bad_rows.report(str(file.path), EMPTY_TEXT, "the file has 0 bytes")
         return None
-    with streams.open_text(file, reading.meter) as stream:
+    with streams.name_faults(file), streams.open_text(file, reading.meter) as stream:
         content = stream.read(streams.MAX_LINE_BYTES + 1)
     if len(content) > streams.MAX_LINE_BYTES:
         limit = f"{streams.MAX_LINE_BYTES // 2**20} MiB"

@@ -14,6 +14,7 @@ from lusirag.index.writer import create_directory, now
 from lusirag.types import Encoder
 
 _OUR_FILES = {MANIFEST_FILE, MANIFEST_FILE + ".tmp", LOCK_FILE, OWNER_FILE, "segments"}
+_MIN_CHUNK_TOKENS = 8
 
 
 def new_index(
@@ -68,6 +69,10 @@ def _chunking(embedder: Any, chunk_tokens: int | None, overlap: int) -> Chunking
     tokens = _whole_number("chunk_tokens", chunk_tokens)
     if tokens == 0:
         return None
+    if tokens < _MIN_CHUNK_TOKENS:
+        raise InvalidArgumentError(
+            f"chunk_tokens is {tokens}; it must be 0 (never split) or at least {_MIN_CHUNK_TOKENS}"
+        )
     if not can_split:
         raise InvalidArgumentError(
             f"chunk_tokens is {tokens}, but {embedder.name!r} has no tokenizer to split with; use 0"

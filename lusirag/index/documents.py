@@ -14,7 +14,7 @@ from lusirag.errors import IndexStateError
 from lusirag.index.columns import CHUNK, CHUNK_TYPE, CORPUS
 from lusirag.index.files import damaged
 
-_CACHED_BATCHES = 64
+_CACHED_BATCHES = 256
 
 
 class Documents:
@@ -54,7 +54,14 @@ class Documents:
         """One passage: column name to Python value."""
         batch, at = self._locate(row)
         self._validate(batch.slice(at, 1))
-        return {name: column[at].as_py() for name, column in zip(self.schema.names, batch.columns, strict=True)}
+        values = {name: column[at].as_py() for name, column in zip(self.schema.names, batch.columns, strict=True)}
+        chunk = values[CHUNK] or {}
+        start, end = chunk.get("start"), chunk.get("end")
+        if values["id"] is None or values["text"] is None or start is None or end is None:
+            raise self._damaged(f"row {row} lacks a value that every row has")
+        if start < 0 or end - start != len(values["text"]):
+            raise self._damaged(f"row {row} does not lie where it says in its document")
+        return values
 
     def document_id(self, row: int) -> str:
         """Id of the document that a passage belongs to."""

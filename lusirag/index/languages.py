@@ -34,8 +34,8 @@ def allowed_rows(snapshot: Snapshot, languages: Sequence[str]) -> list[tuple[Bit
     found = []
     for segment in snapshot.segments:
         codes, names = segment.languages
-        wanted = [code for code, name in enumerate(names) if name and any(_matches(name, tag) for tag in languages)]
-        mask = np.isin(codes, wanted) & ~segment.deleted
+        wanted = np.array([any(_matches(name or "", tag) for tag in languages) for name in names], dtype=np.bool_)
+        mask = wanted[codes] & ~segment.deleted
         found.append((to_bitmap(mask), int(mask.sum())))
     return found
 
