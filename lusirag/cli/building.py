@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from lusirag.cli.console import note, progress_bar
-from lusirag.errors import IndexStateError, InvalidArgumentError
+from lusirag.errors import CorpusError, IndexStateError, InvalidArgumentError
 
 if TYPE_CHECKING:
+    from pyarrow import RecordBatch
+
     from lusirag.corpus import Corpus
     from lusirag.embedding import Embedder
     from lusirag.index import AddReport, Index
@@ -78,16 +81,36 @@ def open_for_building(
     return index
 
 
+def read_ahead(corpus: Corpus) -> Iterator[RecordBatch]:
+    """Read the first batch now, so that sources of no use are refused before a model is loaded or a file written.
+
+    Raises:
+        CorpusError: the sources cannot be read, or hold no row that can be used.
+    """
+    batches = iter(corpus)
+    first = next(batches, None)
+    if first is None:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in corpus.skipped.items()) or "no rows at all"
+        raise CorpusError(f"nothing to index: the sources hold no row that can be used ({reasons})")
+    return chain([first], batches)
+
+
 def fill(
     index: Index,
     corpus: Corpus,
+    batches: Iterator[RecordBatch],
     embedder: Embedder,
     sources: Sequence[str],
     *,
     on_duplicate: Literal["error", "skip"] = "error",
     quiet: bool = False,
 ) -> Built:
-    """Make the index hold exactly the corpus, showing how far it is."""
+    """Make the index hold exactly the corpus, showing how far it is.
+
+    Args:
+        corpus: knows how much has been read.
+        batches: from `read_ahead(corpus)`.
+    """
     before, started = embedder.statistics, time.monotonic()
     with progress_bar(enabled=not quiet) as bar:
         total = corpus.bytes_total
@@ -103,7 +126,7 @@ def fill(
                 said = now
                 note(f"{corpus.bytes_read / total:.0%}: {state}" if total else state)
 
-        report = index.synchronize(corpus, sources=sources, on_duplicate=on_duplicate, progress=show)
+        report = index.synchronize(batches, sources=sources, on_duplicate=on_duplicate, progress=show)
     after = embedder.statistics
     return Built(
         report,

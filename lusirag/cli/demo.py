@@ -34,7 +34,7 @@ def demo(
     quiet: Quiet = False,
 ) -> None:
     """Index the Universal Declaration of Human Rights in many languages, and ask it questions in others."""
-    from lusirag.cli.building import fill, open_for_building
+    from lusirag.cli.building import fill, open_for_building, read_ahead
     from lusirag.corpus import Corpus
     from lusirag.embedding import DEFAULT_MODEL, Embedder
     from lusirag.embedding.catalog import ASSETS
@@ -45,9 +45,9 @@ def demo(
     console = output()
     console.print(f"Indexing the Universal Declaration of Human Rights with {embedder.name} into {directory}")
     started = time.monotonic()
-    sources = [corpus_file.name]
+    sources, corpus = [corpus_file.name], Corpus([corpus_file])
     with open_for_building(directory, embedder, sources) as index:
-        fill(index, Corpus([corpus_file]), embedder, sources, quiet=quiet)
+        fill(index, corpus, read_ahead(corpus), embedder, sources, quiet=quiet)
         facts = index.info()
         console.print(
             f"{facts['documents']} articles in {len(facts['languages'])} languages, "
@@ -67,8 +67,8 @@ def _ask(index: Index, question: dict[str, str], languages: dict[str, int]) -> b
     """Ask one question of all languages but its own; True when a hit is the article that answers it."""
     console = output()
     others = [language for language in languages if language != question["language"]]
-    hits = index.search(question["text"], k=HITS, languages=others)
-    console.print(f"[bold]{question['text']}[/bold]  ({question['language_name']}: {question['english']})")
+    hits = index.search(question["question"], k=HITS, languages=others)
+    console.print(f"[bold]{question['question']}[/bold]  ({question['language']}: {question['english']})")
     show_hits(hits, characters=160)
     right = [hit for hit in hits if _article(hit) == question["article"]]
     english = index.get([f"en/article-{_article(hits[0])}"])

@@ -68,7 +68,7 @@ def index(
     Interrupted, the same command goes on where it stopped. Finished, it brings the index up to date: only what
     changed in the sources is embedded again, and what they no longer hold is deleted.
     """
-    from lusirag.cli.building import fill, open_for_building, resolved_sources
+    from lusirag.cli.building import fill, open_for_building, read_ahead, resolved_sources
     from lusirag.corpus import Corpus, FieldNames
     from lusirag.embedding import Embedder
 
@@ -79,14 +79,22 @@ def index(
         format=source_format,
         on_error=on_error.value,
     )
+    batches = read_ahead(corpus)
     recorded = resolved_sources(sources)
     embedder = Embedder.load(model, device=device, dtype=dtype, batch_tokens=batch_tokens)
     with open_for_building(
         out, embedder, recorded, chunk_tokens=chunk_tokens, overlap=overlap, overwrite=overwrite
     ) as opened:
-        on_duplicate = "skip" if on_error is OnError.SKIP else "error"
         try:
-            built = fill(opened, corpus, embedder, recorded, on_duplicate=on_duplicate, quiet=quiet)
+            built = fill(
+                opened,
+                corpus,
+                batches,
+                embedder,
+                recorded,
+                on_duplicate="skip" if on_error is OnError.SKIP else "error",
+                quiet=quiet,
+            )
         except KeyboardInterrupt:
             note(f"interrupted; {opened.info()['documents']:,} documents are safe, the same command goes on from there")
             raise

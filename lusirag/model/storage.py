@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -51,12 +52,15 @@ def restore_matrix(blocks: Tensor, scale: Tensor, minimum: Tensor | None = None)
         float32 (rows, columns).
     """
     rows, half = blocks.shape
-    packed = blocks.view(rows, half * 2 // BLOCK, BLOCK // 2)
-    nibbles = torch.cat([packed & 15, packed >> 4], dim=2).float()  # (rows, blocks, 32)
+    packed = blocks.numpy().reshape(rows, half * 2 // BLOCK, BLOCK // 2)
+    nibbles = np.empty((rows, packed.shape[1], BLOCK), dtype=np.int8)
+    np.bitwise_and(packed, 15, out=nibbles[:, :, : BLOCK // 2].view(np.uint8))
+    np.right_shift(packed, 4, out=nibbles[:, :, BLOCK // 2 :].view(np.uint8))
     if minimum is None:
-        values = nibbles.sub_(8).mul_(scale.float().unsqueeze(2))
-    else:
-        values = nibbles.mul_(scale.float().unsqueeze(2)).add_(minimum.float().unsqueeze(2))
+        nibbles -= 8
+    values = torch.from_numpy(nibbles).float().mul_(scale.float().unsqueeze(2))  # (rows, blocks, 32)
+    if minimum is not None:
+        values.add_(minimum.float().unsqueeze(2))
     return values.view(rows, half * 2)
 
 

@@ -21,9 +21,7 @@ print("LOADED", *sorted(set(sys.modules) & set({heavy})))
 """
 
 
-@pytest.mark.parametrize(
-    "arguments", [["--help"], ["-h"], ["index", "--help"], ["search", "-h"], ["--version"], ["models"]]
-)
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["index", "--help"], ["search", "-h"], ["--version"]])
 def test_no_heavy_module_is_loaded(arguments: list[str]) -> None:
     program = PROGRAM.format(arguments=arguments, heavy=HEAVY)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

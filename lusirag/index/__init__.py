@@ -1,0 +1,18 @@
+"""Documents and their vectors on disk: crash-safe, incremental, searched exactly.
+
+    index = Index.create("my-index", embedder)
+    index.add(documents)
+    hits = index.search("question in any language")
+
+`Index` (index.py) is the door. A state of the index is a `Snapshot` of immutable segments (snapshot.py, segment.py)
+named by a manifest (manifest.py); only `Writer` (writer.py) makes a new state.
+"""
+
+from __future__ import annotations
+
+from lusirag.index.build import OnDuplicate
+from lusirag.index.index import Index
+from lusirag.index.reports import AddReport, Progress, VerifyReport
+from lusirag.index.verify import verify_index
+
+__all__ = ["AddReport", "Index", "OnDuplicate", "Progress", "VerifyReport", "verify_index"]

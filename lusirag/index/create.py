@@ -1,0 +1,116 @@
+"""Making a new index, and making sure that an index meets the model it was made with."""
+
+from __future__ import annotations
+
+import operator
+from pathlib import Path
+from typing import Any
+
+from lusirag.errors import IndexStateError, InvalidArgumentError
+from lusirag.index.lock import LOCK_FILE, OWNER_FILE
+from lusirag.index.manifest import MANIFEST_FILE, Chunking, EmbedderRecord, Manifest, read_manifest
+from lusirag.index.snapshot import Snapshot
+from lusirag.index.writer import create_directory, now
+from lusirag.types import Encoder
+
+_OUR_FILES = {MANIFEST_FILE, MANIFEST_FILE + ".tmp", LOCK_FILE, OWNER_FILE, "segments"}
+_MIN_CHUNK_TOKENS = 8
+
+
+def new_index(
+    directory: Path,
+    embedder: Encoder,
+    *,
+    chunk_tokens: int | None,
+    overlap: int,
+    identify_languages: bool,
+    overwrite: bool,
+) -> Snapshot:
+    """Make an empty index; see `Index.create`."""
+    chunking = _chunking(embedder, chunk_tokens, overlap)
+    _check_place(directory, overwrite=overwrite)
+    record = EmbedderRecord(str(embedder.name), embedder.fingerprint, int(embedder.dimension))
+    time = now()
+    return create_directory(directory, Manifest(record, chunking, identify_languages, created=time, updated=time))
+
+
+def embedder_for(snapshot: Snapshot, embedder: Encoder | None) -> Encoder:
+    """Check that `embedder` is the model an index was made with; load that model when it is None.
+
+    Raises:
+        IndexStateError: it is another model; names both.
+    """
+    record = snapshot.manifest.embedder
+    if embedder is None:
+        from lusirag.embedding import Embedder
+
+        embedder = Embedder.load(record.name)
+    if embedder.dimension != record.dimension:
+        raise IndexStateError(
+            f"index {snapshot.directory} was made with the model {record.name!r} ({record.dimension} dimensions), but "
+            f"{embedder.name!r} has {embedder.dimension}. Use that model, or build a new index with this one."
+        )
+    if embedder.fingerprint != record.fingerprint:
+        raise IndexStateError(
+            f"index {snapshot.directory} was made with the model {record.name!r} (fingerprint {record.fingerprint}), "
+            f"not with {embedder.name!r} (fingerprint {embedder.fingerprint}); their vectors cannot be compared. "
+            "Use that model, or build a new index with this one."
+        )
+    return embedder
+
+
+def _chunking(embedder: Any, chunk_tokens: int | None, overlap: int) -> Chunking | None:
+    can_split = getattr(embedder, "tokenizer", None) is not None
+    longest = getattr(embedder, "max_passage_tokens", None)
+    if chunk_tokens is None:
+        if not can_split or longest is None:
+            return None
+        chunk_tokens, overlap = int(longest), min(overlap, int(longest) // 2)
+    tokens = _whole_number("chunk_tokens", chunk_tokens)
+    if tokens == 0:
+        return None
+    if tokens < _MIN_CHUNK_TOKENS:
+        raise InvalidArgumentError(
+            f"chunk_tokens is {tokens}; it must be 0 (never split) or at least {_MIN_CHUNK_TOKENS}"
+        )
+    if not can_split:
+        raise InvalidArgumentError(
+            f"chunk_tokens is {tokens}, but {embedder.name!r} has no tokenizer to split with; use 0"
+        )
+    if longest is not None and tokens > longest:
+        raise InvalidArgumentError(
+            f"chunk_tokens is {tokens}, but {embedder.name!r} reads {longest} tokens of a passage; choose at most that"
+        )
+    if (shared := _whole_number("overlap", overlap)) >= tokens:
+        raise InvalidArgumentError(f"overlap is {shared}; it must be smaller than chunk_tokens, which is {tokens}")
+    return Chunking(tokens, shared)
+
+
+def _whole_number(name: str, value: Any) -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = -1
+    if number < 0 or isinstance(value, bool):
+        raise InvalidArgumentError(f"{name} is {value!r}; it must be a whole number of at least 0")
+    return number
+
+
+def _check_place(directory: Path, *, overwrite: bool) -> None:
+    if directory.exists() and not directory.is_dir():
+        raise IndexStateError(f"{directory} is a file; an index needs a directory")
+    try:
+        names = {entry.name for entry in directory.iterdir()} if directory.exists() else set()
+    except OSError as error:
+        raise IndexStateError(f"{directory} cannot be read: {error.strerror or error}") from error
+    if MANIFEST_FILE not in names:
+        if foreign := sorted(names - _OUR_FILES):
+            raise IndexStateError(
+                f"{directory} exists and is not a lusirag index (it holds {foreign[0]!r}); choose another directory"
+            )
+        return
+    # A damaged index may be overwritten, but only where nothing but an index can be.
+    if not overwrite or LOCK_FILE not in names or names - _OUR_FILES:
+        read_manifest(directory)
+    if not overwrite:
+        raise IndexStateError(f"{directory} holds an index already; open it to add to it, or choose to overwrite it")

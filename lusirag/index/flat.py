@@ -1,0 +1,106 @@
+"""Exact search: FAISS's inner-product kernel over the mapped vectors of each segment, and one ranking of all.
+
+FAISS's scores depend in their last bits on how many queries come at once, and which of several equal rows it returns
+is not defined. So a few more candidates than asked for are taken, their scores are computed again in double precision,
+and equal scores are ordered by row: one query alone gets the same hits as the same query among a thousand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from lusirag.index.engine import largest_inner_products
+from lusirag.index.tombstones import Bitmap
+from lusirag.types import Vectors
+
+# Larger than the difference of two ways to add up a float32 inner product of unit vectors.
+_ROUNDING = 2e-6
+_QUERIES_AT_ONCE = 256
+
+
+class Candidates(NamedTuple):
+    """The rows of one segment among which to search.
+
+    Attributes:
+        vectors: (rows, dim) of the segment.
+        allowed: bitmap of the rows that may be found.
+        rows: how many rows that are.
+    """
+
+    vectors: Vectors
+    allowed: Bitmap
+    rows: int
+
+
+class Match(NamedTuple):
+    """A row that was found: the segment's place among those searched, its row, and the inner product."""
+
+    segment: int
+    row: int
+    score: float
+
+
+def nearest(segments: Sequence[Candidates], queries: Vectors, k: int) -> list[list[Match]]:
+    """Find the k best rows of all segments for each query.
+
+    Args:
+        segments: where to search.
+        queries: (n, dim) unit vectors.
+        k: at least 1; fewer are returned only when fewer rows are allowed.
+
+    Returns:
+        For each query its matches, by score from large to small, equal ones by segment and row.
+    """
+    queries = np.ascontiguousarray(queries, dtype=np.float32)
+    results: list[list[Match]] = []
+    for start in range(0, len(queries), _QUERIES_AT_ONCE):
+        results += _nearest(segments, queries[start : start + _QUERIES_AT_ONCE], k, k + 8 + k // 8)
+    return results
+
+
+def _nearest(segments: Sequence[Candidates], queries: Vectors, k: int, fetched: int) -> list[list[Match]]:
+    found = []
+    for number, segment in enumerate(segments):
+        if m := min(fetched, segment.rows):
+            scores, rows = largest_inner_products(queries, segment.vectors, m, segment.allowed)
+            found.append((number, scores, rows))
+    if not found:
+        return [[] for _ in queries]
+    scores = np.concatenate([part for _, part, _ in found], axis=1)  # (n, m of all segments)
+    rows = np.concatenate([part for _, _, part in found], axis=1)
+    origin = np.concatenate([np.full(part.shape[1], number) for number, part, _ in found])
+    results = []
+    for at, query in enumerate(queries):
+        lowest = _kth_largest(scores[at][rows[at] >= 0], k) - _ROUNDING
+        # Rows beyond the last fetched one might equal the k-th best: then look further.
+        if any(part.shape[1] < segments[number].rows and part[at, -1] >= lowest for number, part, _ in found):
+            results += _nearest(segments, query[None], k, 4 * fetched)
+            continue
+        kept = (rows[at] >= 0) & (scores[at] >= lowest)
+        results.append(_rank(segments, query, origin[kept], rows[at][kept])[:k])
+    return results
+
+
+def _kth_largest(scores: Vectors, k: int) -> float:
+    if len(scores) <= k:
+        return -np.inf
+    return float(np.partition(scores, len(scores) - k)[len(scores) - k])
+
+
+def _rank(
+    segments: Sequence[Candidates],
+    query: npt.NDArray[np.float32],
+    origin: npt.NDArray[np.int_],
+    rows: npt.NDArray[np.int64],
+) -> list[Match]:
+    scores = np.empty(len(rows), dtype=np.float32)
+    for number in np.unique(origin):
+        here = origin == number
+        vectors = segments[number].vectors[rows[here]].astype(np.float64)  # (candidates, dim)
+        scores[here] = (vectors * query).sum(axis=1)
+    order = np.lexsort((rows, origin, -scores))
+    return [Match(int(origin[at]), int(rows[at]), float(scores[at])) for at in order]

@@ -1,0 +1,364 @@
+"""The index as users see it: documents go in, hits come out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from lusirag.errors import IndexStateError, InvalidArgumentError
+from lusirag.index.build import Build, CommitPolicy, OnDuplicate
+from lusirag.index.create import embedder_for, new_index
+from lusirag.index.hits import to_document
+from lusirag.index.incoming import as_batches
+from lusirag.index.manifest import FORMAT_VERSION, MANIFEST_FILE
+from lusirag.index.merge import groups, largest_segment, merge
+from lusirag.index.passages import PassageMaker, checked_vectors
+from lusirag.index.reports import AddReport, Progress, VerifyReport
+from lusirag.index.search import candidates, check_search, checked_ids, checked_k, search_snapshot
+from lusirag.index.snapshot import Snapshot, open_snapshot
+from lusirag.index.tombstones import Mask
+from lusirag.index.verify import verify_index
+from lusirag.index.writer import Writer, writing
+from lusirag.types import Document, Encoder, Hit
+
+
+class Index:
+    """Documents and their vectors in a directory, searched by meaning.
+
+    Any number of processes and threads may read; one writes at a time, and others who try get an error that names it.
+    An object sees the state at the time it was opened and its own changes; open again to see those of others.
+    Every change is durable when its method returns, and a crash at any moment leaves a state that was committed.
+    """
+
+    def __init__(self, snapshot: Snapshot, embedder: Encoder | None, *, read_only: bool) -> None:
+        """Not for callers: use `Index.create` or `Index.open`."""
+        self._current: Snapshot | None = snapshot
+        self._embedder = embedder
+        self._read_only = read_only
+
+    @classmethod
+    def create(
+        cls,
+        path: str | Path,
+        embedder: Encoder,
+        *,
+        chunk_tokens: int | None = None,
+        overlap: int = 32,
+        identify_languages: bool = True,
+        overwrite: bool = False,
+    ) -> Self:
+        """Make an empty index.
+
+        Args:
+            path: a directory that does not exist, or is empty.
+            embedder: the model that the index is for; its name and fingerprint are recorded.
+            chunk_tokens: longest passage in tokens of the model; None takes what the model can read, so that nothing
+                is cut; 0 never splits.
+            overlap: tokens that neighbouring chunks of a document share.
+            identify_languages: find out the language of documents that come without one.
+            overwrite: replace an index that is at `path`.
+
+        Raises:
+            InvalidArgumentError: chunk_tokens or overlap out of range.
+            IndexStateError: the directory holds an index (without `overwrite`) or something else.
+            StorageError: the directory cannot be written.
+        """
+        snapshot = new_index(
+            Path(path),
+            embedder,
+            chunk_tokens=chunk_tokens,
+            overlap=overlap,
+            identify_languages=identify_languages,
+            overwrite=overwrite,
+        )
+        return cls(snapshot, embedder, read_only=False)
+
+    @classmethod
+    def open(cls, path: str | Path, embedder: Encoder | None = None, *, read_only: bool = False) -> Self:
+        """Open an index.
+
+        Args:
+            path: its directory.
+            embedder: the model it was made with; None loads it by the recorded name when it is first needed.
+            read_only: refuse changes.
+
+        Raises:
+            IndexStateError: not an index, damaged, of a newer format, or made with another model.
+        """
+        snapshot = open_snapshot(Path(path))
+        if embedder is not None:
+            embedder_for(snapshot, embedder)
+        return cls(snapshot, embedder, read_only=read_only)
+
+    @property
+    def path(self) -> Path:
+        """The index directory."""
+        return self._snapshot.directory
+
+    @property
+    def embedder(self) -> Encoder:
+        """The model of this index, loaded when it is first needed.
+
+        Raises:
+            ModelError: the model that is recorded cannot be loaded.
+            IndexStateError: it is no longer the model that the index was made with.
+        """
+        if self._embedder is None:
+            self._embedder = embedder_for(self._snapshot, None)
+        return self._embedder
+
+    def __len__(self) -> int:
+        return self._snapshot.documents
+
+    def add(
+        self,
+        documents: Any,
+        *,
+        on_duplicate: OnDuplicate = "replace",
+        progress: Progress | None = None,
+        commit_passages: int = 4096,
+    ) -> AddReport:
+        """Add documents, or replace those with the same ids; what has not changed is not embedded again.
+
+        Args:
+            documents: an iterable of Document, of record batches, or a RecordBatch, Table or RecordBatchReader.
+            on_duplicate: for an id that is there already, in the index or earlier in this call: "replace" it (the
+                later one wins), raise an "error", or "skip" the new one.
+            progress: called after each step with the report so far; its `committed` documents survive a crash.
+            commit_passages: make the work durable after so many passages, and at least every 30 seconds.
+
+        Raises:
+            InvalidArgumentError: not documents, or a column whose type does not fit the index.
+            CorpusError: a document without id or text, or a duplicate with on_duplicate="error"; what came
+                before stays in the index.
+            IndexStateError: read-only, closed, or locked by another writer.
+            StorageError: the disk is full or cannot be written; what was committed stays.
+        """
+        return self._build(documents, on_duplicate, ("replace", "error", "skip"), None, progress, commit_passages)
+
+    def synchronize(
+        self,
+        documents: Any,
+        *,
+        sources: Sequence[str],
+        on_duplicate: Literal["error", "skip"] = "error",
+        progress: Progress | None = None,
+        commit_passages: int = 4096,
+    ) -> AddReport:
+        """Make the index hold exactly these documents.
+
+        Interrupted, the same call goes on where it stopped. Called again, it embeds only what has changed. Documents
+        that are no longer among `documents` are deleted at the very end, and so never by a run that failed.
+
+        Args:
+            documents: as for `add`.
+            sources: where they come from, recorded in the manifest.
+            on_duplicate: for an id that comes twice in this call: raise an "error", or "skip" all but the first.
+            progress, commit_passages: as for `add`.
+
+        Raises:
+            The same as `add`.
+        """
+        if isinstance(sources, str) or not all(isinstance(source, str) for source in sources):
+            raise InvalidArgumentError(f"sources must be a list of str, not {sources!r}")
+        return self._build(documents, on_duplicate, ("error", "skip"), sources, progress, commit_passages)
+
+    def delete(self, ids: Iterable[str]) -> int:
+        """Delete documents by id, with all their passages; return how many there were. Unknown ids are no error."""
+        wanted = dict.fromkeys(checked_ids(ids))
+        with self._writing() as writer:
+            deleted: dict[str, Mask] = {}
+            count = 0
+            for document_id in wanted:
+                if (place := writer.snapshot.find(document_id)) is not None:
+                    segment, position = place
+                    mask = deleted.setdefault(segment.record.name, segment.deleted.copy())
+                    mask[segment.rows_of(position)] = True
+                    count += 1
+            if count:
+                names = [segment.record.name for segment in writer.snapshot.segments]
+                writer.commit(
+                    [
+                        writer.add_tombstones(segment, deleted[name]) if name in deleted else segment
+                        for name, segment in zip(names, writer.snapshot.segments, strict=True)
+                    ]
+                )
+        return count
+
+    def compact(self) -> None:
+        """Rewrite the index without what is deleted, in as few segments as is sensible. Searching finds the same."""
+        with self._writing() as writer:
+            max_rows = largest_segment(writer.snapshot.manifest.embedder.dimension)
+            runs = groups(writer.snapshot.segments, max_rows)
+            # From the end, so that the places of the runs before stay right.
+            for run in reversed(runs):
+                segments = writer.snapshot.segments[run]
+                if len(segments) > 1 or segments[0].record.deleted_rows:
+                    merge(writer, run)
+
+    def verify(self) -> VerifyReport:
+        """Check every byte of the index as it is on disk now; see `verify_index`."""
+        return verify_index(self.path)
+
+    def search(
+        self,
+        query: str,
+        k: int = 10,
+        mode: str = "dense",
+        where: object = None,
+        languages: Sequence[str] | None = None,
+        instruction: str | None = None,
+    ) -> list[Hit]:
+        """Find the passages that answer a query best, best first.
+
+        Args:
+            query: a question or a few words in any language; what is longer than the model reads is cut.
+            k: how many hits; all passages when there are fewer.
+            mode: "dense", by meaning.
+            where: must be None in this version.
+            languages: BCP 47 tags; only passages in one of them ("zh" includes "zh-Hant"). None searches all.
+            instruction: what kind of passages to look for, for models that take one.
+
+        Raises:
+            InvalidArgumentError: an empty query, k below 1, a mode, filter or language that is not there.
+        """
+        return self.search_many([query], k, mode, where, languages, instruction)[0]
+
+    def search_many(
+        self,
+        queries: Sequence[str],
+        k: int = 10,
+        mode: str = "dense",
+        where: object = None,
+        languages: Sequence[str] | None = None,
+        instruction: str | None = None,
+    ) -> list[list[Hit]]:
+        """Answer several queries at once; arguments and errors as for `search`, one list of hits a query."""
+        snapshot = self._snapshot
+        check_search(queries, mode, where)
+        k = checked_k(k)
+        allowed = candidates(snapshot, languages)
+        if not queries or not any(part.rows for part in allowed):
+            return [[] for _ in queries]
+        embedder = self.embedder
+        vectors = checked_vectors(embedder.encode_queries(queries, instruction=instruction), len(queries), embedder)
+        return search_snapshot(snapshot, allowed, vectors, k)
+
+    def search_vectors(
+        self, vectors: npt.ArrayLike, k: int = 10, *, languages: Sequence[str] | None = None
+    ) -> list[list[Hit]]:
+        """Search with query vectors (n, dim) that are at hand; they are brought to unit length.
+
+        Raises:
+            InvalidArgumentError: wrong shape, a vector that is zero or not finite, or as for `search`.
+        """
+        snapshot = self._snapshot
+        k = checked_k(k)
+        dimension = snapshot.manifest.embedder.dimension
+        queries = np.asarray(vectors, dtype=np.float32)
+        if queries.ndim != 2 or queries.shape[1] != dimension:
+            raise InvalidArgumentError(f"query vectors must have shape (n, {dimension}), not {queries.shape}")
+        lengths = np.linalg.norm(queries.astype(np.float64), axis=1, keepdims=True)  # (n, 1)
+        if not np.all(np.isfinite(lengths) & (lengths > 0)):
+            raise InvalidArgumentError("a query vector is zero or not finite")
+        return search_snapshot(snapshot, candidates(snapshot, languages), (queries / lengths).astype(np.float32), k)
+
+    def get(self, ids: Iterable[str]) -> list[Document]:
+        """Documents by id, in the order asked for; ids that are not there are left out. Null columns are dropped."""
+        snapshot = self._snapshot
+        found = []
+        for document_id in checked_ids(ids):
+            if (place := snapshot.find(document_id)) is not None:
+                segment, position = place
+                rows = segment.rows_of(position)
+                found.append(to_document([segment.documents.row(row) for row in range(rows.start, rows.stop)]))
+        return found
+
+    def info(self) -> dict[str, Any]:
+        """What the index holds: documents, passages, languages (live passages each), columns, model, size and more."""
+        snapshot = self._snapshot
+        manifest = snapshot.manifest
+        chunking = manifest.chunking
+        return {
+            "documents": snapshot.documents,
+            "passages": snapshot.passages,
+            "deleted": sum(record.deleted_documents for record in manifest.segments),
+            "segments": len(manifest.segments),
+            "dimension": manifest.embedder.dimension,
+            "embedder": manifest.embedder.name,
+            "fingerprint": manifest.embedder.fingerprint,
+            "generation": manifest.generation,
+            "bytes": sum(file.bytes for file in manifest.files()) + (self.path / MANIFEST_FILE).stat().st_size,
+            "languages": snapshot.languages,
+            "columns": dict(manifest.columns),
+            "chunking": None if chunking is None else {"tokens": chunking.tokens, "overlap": chunking.overlap},
+            "identify_languages": manifest.identify_languages,
+            "complete": manifest.complete,
+            "sources": list(manifest.sources),
+            "created": manifest.created,
+            "updated": manifest.updated,
+            "ann": dict(manifest.ann),
+            "metric": manifest.metric,
+            "format_version": FORMAT_VERSION,
+        }
+
+    def close(self) -> None:
+        """Let go of the files; further use raises IndexStateError. Closing twice is fine."""
+        self._current = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def _snapshot(self) -> Snapshot:
+        if self._current is None:
+            raise IndexStateError("this index object was closed; open the index again")
+        return self._current
+
+    @contextmanager
+    def _writing(self) -> Iterator[Writer]:
+        if self._read_only:
+            raise IndexStateError(f"index {self.path} was opened with read_only=True; open it without to change it")
+        with writing(self.path, self._snapshot) as writer:
+            try:
+                yield writer
+            finally:
+                self._current = writer.snapshot
+
+    def _build(
+        self,
+        documents: Any,
+        on_duplicate: OnDuplicate,
+        allowed: tuple[str, ...],
+        sources: Sequence[str] | None,
+        progress: Progress | None,
+        commit_passages: int,
+    ) -> AddReport:
+        if on_duplicate not in allowed:
+            raise InvalidArgumentError(f"on_duplicate is {on_duplicate!r}; it must be one of {', '.join(allowed)}")
+        if commit_passages < 1:
+            raise InvalidArgumentError(f"commit_passages is {commit_passages}; it must be at least 1")
+        batches = as_batches(documents)
+        with self._writing() as writer:
+            manifest = writer.snapshot.manifest
+            maker = PassageMaker(self.embedder, manifest.chunking, identify_languages=manifest.identify_languages)
+            build = Build(
+                writer,
+                maker,
+                on_duplicate=on_duplicate,
+                sources=sources,
+                progress=progress,
+                policy=CommitPolicy(passages=commit_passages),
+            )
+            return build.run(batches)

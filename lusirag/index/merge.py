@@ -1,0 +1,115 @@
+"""Merging adjacent segments: fewer files to search, and the space of deleted passages back. Row order stays.
+
+The policy is that of log-structured merge trees: as soon as eight adjacent segments are of about one size (within a
+factor of eight) they become one, so a passage is rewritten only a few times however large the index grows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from lusirag.index import keys
+from lusirag.index.columns import conform, unify
+from lusirag.index.segment import Segment
+from lusirag.index.writer import Writer
+
+# One segment's vectors are held in memory when it is written, so this bounds the memory of a merge.
+SEGMENT_VECTOR_BYTES = 256 << 20
+FACTOR = 8
+
+
+def largest_segment(dimension: int) -> int:
+    """Passages that one segment may hold."""
+    return max(1024, SEGMENT_VECTOR_BYTES // (4 * dimension))
+
+
+def next_merge(segments: Sequence[Segment], max_rows: int) -> slice | None:
+    """Which adjacent segments should become one now; None when all is well.
+
+    Also a single segment, when more than half of it is deleted.
+    """
+    for number, segment in enumerate(segments):
+        if 2 * segment.record.deleted_rows > segment.record.rows:
+            return slice(number, number + 1)
+    tiers = [_tier(segment, max_rows) for segment in segments]
+    for tier in sorted({tier for tier in tiers if tier is not None}):
+        start = 0
+        for number in range(len(tiers) + 1):
+            small = tiers[number] if number < len(tiers) else None
+            if small is not None and small <= tier:
+                continue
+            if number - start >= FACTOR:
+                return _fitting(segments, start, number, max_rows)
+            start = number + 1
+    return None
+
+
+def groups(segments: Sequence[Segment], max_rows: int) -> list[slice]:
+    """Divide all segments into runs of adjacent ones that fit one segment each, for a full compaction."""
+    found = []
+    start = 0
+    while start < len(segments):
+        run = _fitting(segments, start, len(segments), max_rows)
+        found.append(run)
+        start = run.stop
+    return found
+
+
+def merge(writer: Writer, run: slice) -> None:
+    """Write the live passages of adjacent segments as one new segment, and commit.
+
+    Raises:
+        StorageError: the file system refuses; the index stays as it was.
+    """
+    segments = writer.snapshot.segments
+    old = segments[run]
+    rows = sum(segment.live_rows for segment in old)
+    merged = []
+    if rows:
+        schema = unify(segment.documents.schema for segment in old)
+        vectors = np.concatenate([segment.vectors[~segment.deleted] for segment in old])
+        merged = [writer.add_segment(_live_batches(old, schema), schema, vectors, _live_keys(old))]
+    writer.commit([*segments[: run.start], *merged, *segments[run.stop :]])
+
+
+def _tier(segment: Segment, max_rows: int) -> int | None:
+    rows = segment.live_rows
+    return None if 2 * rows > max_rows else int(np.log(max(rows, 1)) / np.log(FACTOR))
+
+
+def _fitting(segments: Sequence[Segment], start: int, stop: int, max_rows: int) -> slice:
+    rows = 0
+    for number in range(start, stop):
+        rows += segments[number].live_rows
+        if rows > max_rows and number > start:
+            return slice(start, number)
+    return slice(start, stop)
+
+
+def _live_batches(segments: Sequence[Segment], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    for segment in segments:
+        row = 0
+        for batch in segment.documents.batches():
+            live = ~segment.deleted[row : row + batch.num_rows]
+            row += batch.num_rows
+            yield conform(batch.filter(pa.array(live)), schema)
+
+
+def _live_keys(segments: Sequence[Segment]) -> pa.RecordBatch:
+    hashes, contents, first_rows, rows = [], [], [], []
+    offset = 0
+    for segment in segments:
+        key = segment.keys
+        live = ~segment.deleted
+        new_rows = np.cumsum(live) - 1 + offset
+        kept = live[key.first_rows]
+        hashes.append(key.id_hashes[kept])
+        contents.append(key.content_hashes[kept])
+        first_rows.append(new_rows[key.first_rows[kept]])
+        rows.append(key.rows[kept])
+        offset += segment.live_rows
+    parts = [np.concatenate(part) for part in (hashes, contents, first_rows, rows)]
+    return keys.build_keys(*parts)

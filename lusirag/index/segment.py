@@ -1,0 +1,201 @@
+"""One immutable segment: written in one go, then read through memory maps without copying.
+
+A segment is a folder with documents.arrow (batches of at most 1,024 passages), vectors.arrow (one batch, so that the
+vectors are one contiguous array), keys.arrow (one row a document) and the tombstones of later generations.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from lusirag.index import keys
+from lusirag.index.columns import rebatch
+from lusirag.index.documents import Documents
+from lusirag.index.files import FileRecord, damaged, problem_with, storage_errors, sync_directory, write_file
+from lusirag.index.manifest import SegmentRecord
+from lusirag.index.tombstones import Bitmap, Mask, read_tombstones, to_bitmap
+from lusirag.types import Vectors
+
+DOCUMENTS_FILE = "documents.arrow"
+VECTORS_FILE = "vectors.arrow"
+KEYS_FILE = "keys.arrow"
+BATCH_ROWS = 1024
+
+# NOTE: files up to this size are hashed whenever an index is opened; larger ones only by `verify`, because opening
+# must not read gigabytes.
+_CHECKED_ON_OPEN_BYTES = 1 << 16
+
+
+def write_segment(
+    directory: Path,
+    name: str,
+    batches: Iterable[pa.RecordBatch],
+    schema: pa.Schema,
+    vectors: Vectors,
+    key: pa.RecordBatch,
+) -> SegmentRecord:
+    """Write a segment's files and sync them. It is part of the index once a manifest names it.
+
+    Args:
+        directory: the index directory.
+        name: folder name under segments/; it must not exist.
+        batches: the passages in row order, all of `schema`.
+        schema: their schema.
+        vectors: (rows, dim), unit length.
+        key: the documents' keys, see `keys.SCHEMA`.
+
+    Raises:
+        StorageError: the file system refuses.
+    """
+    folder = f"segments/{name}"
+    with storage_errors(directory / folder):
+        (directory / folder).mkdir(parents=True)
+    values = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).reshape(-1))
+    vector = pa.FixedSizeListArray.from_arrays(values, vectors.shape[1])
+    vector_batch = pa.record_batch([vector], names=["vector"])
+    files = (
+        _write_arrow(directory, f"{folder}/{DOCUMENTS_FILE}", schema, rebatch(batches, BATCH_ROWS)),
+        _write_arrow(directory, f"{folder}/{VECTORS_FILE}", vector_batch.schema, [vector_batch]),
+        _write_arrow(directory, f"{folder}/{KEYS_FILE}", keys.SCHEMA, [key]),
+    )
+    sync_directory(directory / folder)
+    sync_directory(directory / "segments")
+    return SegmentRecord(name=name, rows=len(vectors), documents=key.num_rows, files=files)
+
+
+def _write_arrow(directory: Path, path: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> FileRecord:
+    with write_file(directory / path) as file:
+        with pa.ipc.new_file(file, schema) as writer:
+            for batch in batches:
+                writer.write_batch(batch)
+        return file.record(path)
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A segment that is open for reading; its files are memory-mapped, so they stay readable when they are unlinked.
+
+    Attributes:
+        record: its entry in the manifest.
+        documents: the passages.
+        vectors: (rows, dim) float32, a view of the mapped file.
+        keys: the documents' hashes and rows.
+        deleted: (rows,) True where a passage is deleted.
+    """
+
+    record: SegmentRecord
+    documents: Documents
+    vectors: Vectors
+    keys: keys.Keys
+    deleted: Mask
+
+    @cached_property
+    def live(self) -> Bitmap:
+        """Bitmap of the passages that are not deleted."""
+        return to_bitmap(~self.deleted)
+
+    @cached_property
+    def languages(self) -> tuple[npt.NDArray[np.int32], tuple[str | None, ...]]:
+        """Each passage's language: numbers (rows,) into the tuple of names."""
+        return self.documents.codes("language")
+
+    @property
+    def live_rows(self) -> int:
+        """Passages that are not deleted."""
+        return self.record.rows - self.record.deleted_rows
+
+    def find(self, document_id: str, id_hash: int, deleted: Mask | None = None) -> int | None:
+        """Position in `keys` of a document that is not deleted, None when it is not here.
+
+        Args:
+            document_id: its id.
+            id_hash: `keys.hash_id` of it.
+            deleted: what is deleted, when that is more than the segment itself knows.
+        """
+        deleted = self.deleted if deleted is None else deleted
+        for position in self.keys.candidates(id_hash):
+            row = int(self.keys.first_rows[position])
+            if not deleted[row] and self.documents.document_id(row) == document_id:
+                return position
+        return None
+
+    def rows_of(self, position: int) -> slice:
+        """The passages of the document at a position in `keys`."""
+        first = int(self.keys.first_rows[position])
+        return slice(first, first + int(self.keys.rows[position]))
+
+    def with_deleted(self, deleted: Mask, tombstones: FileRecord) -> Segment:
+        """The same segment with other tombstones, which lie in the file `tombstones`."""
+        record = dataclasses.replace(
+            self.record,
+            deleted_rows=int(deleted.sum()),
+            deleted_documents=int(deleted[self.keys.first_rows].sum()),
+            tombstones=tombstones,
+        )
+        return Segment(record, self.documents, self.vectors, self.keys, deleted)
+
+
+def open_segment(directory: Path, record: SegmentRecord, dimension: int) -> Segment:
+    """Map a segment's files; sizes of all are checked, and the checksums of small ones.
+
+    Raises:
+        IndexStateError: a file is missing, truncated, altered or not what it should be; names it.
+    """
+    for file in [*record.files, *([record.tombstones] if record.tombstones else [])]:
+        if problem := problem_with(directory, file, full=file.bytes <= _CHECKED_ON_OPEN_BYTES):
+            raise damaged(directory, problem)
+    folder = directory / "segments" / record.name
+    documents = _checked(directory, record, DOCUMENTS_FILE, lambda: Documents(folder / DOCUMENTS_FILE, record.rows))
+    vectors = _checked(directory, record, VECTORS_FILE, lambda: _map_vectors(folder, record.rows, dimension))
+    key = _checked(directory, record, KEYS_FILE, lambda: _map_keys(folder, record))
+    deleted = np.zeros(record.rows, dtype=np.bool_)
+    if tombstones := record.tombstones:
+        name = tombstones.path.rpartition("/")[2]
+        deleted = _checked(directory, record, name, lambda: read_tombstones(folder / name, record.rows))
+    return Segment(record, documents, vectors, key, deleted)
+
+
+def _checked(directory: Path, record: SegmentRecord, name: str, read: Any) -> Any:
+    try:
+        return read()
+    except (pa.ArrowException, OSError, ValueError, KeyError, IndexError, MemoryError) as error:
+        raise damaged(directory, f"segments/{record.name}/{name} cannot be read: {_first_line(error)}") from error
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _map_only_batch(path: Path, schema: pa.Schema, rows: int) -> pa.RecordBatch:
+    reader = pa.ipc.open_file(pa.memory_map(str(path)))
+    if reader.schema != schema or reader.num_record_batches != 1:
+        raise ValueError(f"it should hold one batch of {schema.names}")
+    batch = reader.get_batch(0)
+    batch.validate()
+    if batch.num_rows != rows or any(column.null_count for column in batch.columns):
+        raise ValueError(f"it holds {batch.num_rows} rows instead of {rows}, or nulls")
+    return batch
+
+
+def _map_vectors(folder: Path, rows: int, dimension: int) -> Vectors:
+    schema = pa.schema([pa.field("vector", pa.list_(pa.float32(), dimension))])
+    batch = _map_only_batch(folder / VECTORS_FILE, schema, rows)
+    values = batch.column(0).flatten().to_numpy(zero_copy_only=True)
+    return cast(Vectors, values.reshape(rows, dimension))
+
+
+def _map_keys(folder: Path, record: SegmentRecord) -> keys.Keys:
+    found = keys.Keys(_map_only_batch(folder / KEYS_FILE, keys.SCHEMA, record.documents))
+    ends = found.first_rows.astype(np.int64) + found.rows
+    if len(found) and (int(ends.max()) > record.rows or int(found.rows.min()) == 0):
+        raise ValueError("it points outside the segment")
+    return found

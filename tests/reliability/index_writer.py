@@ -1,0 +1,49 @@
+"""A process that changes an index until it is killed, and says on standard output what is durable.
+
+Lines: "begin OPERATION FIRST STOP VERSION" before a change, "done" after it, "durable COUNT" while it adds.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "index"))
+
+import numpy as np
+from fake_embedder import FakeEmbedder, documents
+
+from lusirag.index import AddReport, Index
+
+
+def say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def main(path: str, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    index = Index.open(path, FakeEmbedder())
+    version = 0
+    say("ready")
+    while True:
+        version += 1
+        operation = str(random.choice(["add", "add", "delete", "compact"]))
+        first = int(random.integers(0, 800))
+        stop = first + int(random.integers(1, 600))
+        say(f"begin {operation} {first} {stop} {version}")
+        if operation == "add":
+
+            def durable(report: AddReport) -> None:
+                say(f"durable {report.committed}")
+
+            index.add(documents(range(first, stop), version), progress=durable, commit_passages=100)
+        elif operation == "delete":
+            index.delete([f"d{number}" for number in range(first, stop)])
+        else:
+            index.compact()
+        say("done")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))

@@ -1,0 +1,95 @@
+"""kill -9 at random moments: what was acknowledged is there, the rest is there or not, and work goes on."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fake_embedder import FakeEmbedder, documents
+
+from lusirag.index import Index, verify_index
+
+KILLS = 16
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+def test_every_acknowledged_change_survives_kill(tmp_path: Path) -> None:
+    random = np.random.default_rng(2)
+    path = tmp_path / "index"
+    Index.create(path, FakeEmbedder())
+    model: dict[str, int] = {}  # id -> version
+    midway = 0
+    for seed in range(KILLS):
+        lines = run_and_kill(path, seed, after=float(random.uniform(0.02, 0.6)))
+        midway += lines[-1] != "done"
+        assert verify_index(path).problems == []
+        index = Index.open(path, FakeEmbedder())
+        replay(index, model, lines)
+        version = 1_000_000 + seed
+        index.add(documents(range(0, 1400, 100), version))
+        model.update({f"d{number}": version for number in range(0, 1400, 100)})
+        assert versions(index) == model
+    assert midway > KILLS // 4
+
+
+def run_and_kill(path: Path, seed: int, *, after: float) -> list[str]:
+    process = subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("index_writer.py")), str(path), str(seed)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert process.stdout is not None
+    with process.stdout as output:
+        assert output.readline() == "ready\n"
+        time.sleep(after)
+        process.kill()
+        lines = output.read().split("\n")[:-1]  # a half-written last line acknowledges nothing
+    process.wait()
+    return lines or ["done"]
+
+
+def replay(index: Index, model: dict[str, int], lines: list[str]) -> None:
+    """Bring the model up to date; the change that was cut off may have happened in part."""
+    current: tuple[str, range, int] | None = None
+    durable = 0
+    for line in lines:
+        kind, *rest = line.split()
+        if kind == "begin":
+            current, durable = (rest[0], range(int(rest[1]), int(rest[2])), int(rest[3])), 0
+        elif kind == "durable":
+            durable = int(rest[0])
+        elif current is not None:
+            apply(model, *current)
+            current = None
+    found = versions(index)
+    if current is not None:
+        operation, numbers, version = current
+        apply(model, operation, numbers[:durable] if operation == "add" else range(0), version)
+        names = {f"d{number}" for number in numbers} if operation != "compact" else set()
+        changed = {name for name in names if found.get(name) != model.get(name)}
+        if operation == "delete":
+            assert changed in (set(), names & set(model))
+        for name in changed:
+            assert found.get(name) == (version if operation == "add" else None)
+            apply(model, operation, range(int(name[1:]), int(name[1:]) + 1), version)
+    assert found == model
+
+
+def apply(model: dict[str, int], operation: str, numbers: range, version: int) -> None:
+    for number in numbers:
+        if operation == "add":
+            model[f"d{number}"] = version
+        elif operation == "delete":
+            model.pop(f"d{number}", None)
+
+
+def versions(index: Index) -> dict[str, int]:
+    hits = index.search("everything", k=100_000)
+    assert len({hit.id for hit in hits}) == len(hits) == len(index)
+    return {hit.id: int(hit.text.rpartition(" ")[2]) for hit in hits}

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from fake_embedder import FakeEmbedder, documents, vectors_of
+
+from lusirag.index import Index, merge
+
+
+def test_many_small_changes_leave_few_segments(index: Index) -> None:
+    for number in range(60):
+        index.add(documents([number]))
+    assert index.info()["segments"] <= 2 * merge.FACTOR
+    assert len(list((index.path / "segments").iterdir())) == index.info()["segments"]
+    assert [hit.id for hit in index.search("text 7 version 0", k=1)] == ["d7"]
+    assert index.verify().ok
+
+
+def test_compaction_keeps_row_order_and_results(index: Index, embedder: FakeEmbedder) -> None:
+    index.add(documents(range(1000)), commit_passages=200)
+    index.delete([f"d{number}" for number in range(0, 1000, 3)])
+    before = index.search_many(["a", "b"], k=50)
+    size = index.info()["bytes"]
+    index.compact()
+    assert index.info()["segments"] == 1
+    assert index.info()["bytes"] < size
+    assert index.search_many(["a", "b"], k=50) == before
+    again = Index.open(index.path, embedder, read_only=True)
+    assert again.search_many(["a", "b"], k=50) == before
+    generation = index.info()["generation"]
+    index.compact()
+    assert index.info()["generation"] == generation
+
+
+def test_a_reader_keeps_its_state_while_a_writer_compacts(index: Index, embedder: FakeEmbedder) -> None:
+    index.add(documents(range(300)), commit_passages=100)
+    reader = Index.open(index.path, embedder, read_only=True)
+    index.delete([f"d{number}" for number in range(200)])
+    index.compact()
+    assert len(reader) == 300
+    vectors = vectors_of(["text 5 version 0"])
+    assert reader.search_vectors(vectors, k=1)[0][0].id == "d5"
+    assert len(index.search_vectors(vectors, k=300)[0]) == 100
+
+
+def test_two_writers_in_turns_see_each_other(index: Index, embedder: FakeEmbedder) -> None:
+    other = Index.open(index.path, embedder)
+    index.add(documents([1]))
+    other.add(documents([2]))
+    assert len(other) == 2
+    assert index.add(documents([1, 2])).unchanged == 2
+
+
+def test_a_segment_never_holds_more_than_it_may(index: Index) -> None:
+    index.add(documents(range(900)), commit_passages=100)
+    segments = index._snapshot.segments
+    runs = merge.groups(segments, 600)
+    assert [run.stop for run in runs][:-1] == [run.start for run in runs][1:]
+    assert all(sum(segment.live_rows for segment in segments[run]) <= 600 for run in runs)

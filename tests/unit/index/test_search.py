@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fake_embedder import DIMENSION, FakeEmbedder, documents, vectors_of
+
+from lusirag.errors import IndexStateError, InvalidArgumentError, MissingDependencyError
+from lusirag.index import Index, flat
+from lusirag.index.tombstones import to_bitmap
+from lusirag.types import Document, Vectors
+
+
+def brute_force(vectors: Vectors, query: Vectors, k: int, allowed: np.ndarray) -> list[int]:
+    scores = (vectors.astype(np.float64) * query).sum(axis=1).astype(np.float32)
+    rows = np.flatnonzero(allowed)
+    return rows[np.lexsort((rows, -scores[rows]))][:k].tolist()
+
+
+def test_equals_brute_force_for_any_number_of_queries(index: Index) -> None:
+    index.add(documents(range(500)), commit_passages=200)
+    assert index.info()["segments"] > 1
+    texts = [f"text {number} version 0" for number in range(500)]
+    queries = [f"query {number}" for number in range(70)]
+    together = index.search_many(queries, k=7)
+    for query, hits in zip(queries, together, strict=True):
+        expected = brute_force(vectors_of(texts), vectors_of([query])[0], 7, np.ones(500, dtype=bool))
+        assert [hit.id for hit in hits] == [f"d{row}" for row in expected]
+        assert hits == index.search(query, k=7)
+        assert all(-1 <= hit.score <= 1 for hit in hits)
+
+
+def test_equal_scores_are_ordered_by_row(index: Index) -> None:
+    index.add([Document(f"d{number:03}", "the same text", language="en") for number in range(600)], commit_passages=256)
+    for k in (1, 5, 300):
+        assert [hit.id for hit in index.search("the same text", k=k)] == [f"d{number:03}" for number in range(k)]
+        assert [hit.id for hit in index.search("another", k=k)] == [f"d{number:03}" for number in range(k)]
+
+
+def test_selector_of_rows() -> None:
+    vectors = vectors_of([f"t{number}" for number in range(100)])
+    allowed = np.random.default_rng(1).random(100) < 0.1
+    part = flat.Candidates(vectors, to_bitmap(allowed), int(allowed.sum()))
+    query = vectors_of(["q"])
+    for k in (1, 3, 50):
+        rows = [match.row for match in flat.nearest([part], query, k)[0]]
+        assert rows == brute_force(vectors, query[0], k, allowed)
+
+
+def test_k_is_filled_whenever_enough_is_live(index: Index) -> None:
+    index.add(documents(range(50)))
+    assert len(index.search("x", k=1000)) == 50
+    index.delete([f"d{number}" for number in range(45)])
+    assert len(index.search("x", k=5)) == len(index.search("x", k=10**9)) == 5
+
+
+@pytest.mark.parametrize("k", [0, -1, 1.5, "3", None, True])
+def test_k_must_be_a_positive_whole_number(index: Index, k: object) -> None:
+    with pytest.raises(InvalidArgumentError, match="whole number of at least 1"):
+        index.search("x", k=k)  # type: ignore[arg-type]
+    assert index.search("x", k=np.int64(1)) == []
+
+
+@pytest.mark.parametrize("query", ["", " \n\t", None, 5, b"x"])
+def test_queries_must_be_text(index: Index, query: object) -> None:
+    with pytest.raises(InvalidArgumentError, match="query"):
+        index.search(query)  # type: ignore[arg-type]
+
+
+def test_other_modes_filters_and_shapes_are_refused(index: Index) -> None:
+    index.add(documents(range(3)))
+    for arguments in ({"mode": "hybrid"}, {"where": "year > 3"}, {"languages": "de"}, {"languages": []}):
+        with pytest.raises(InvalidArgumentError):
+            index.search("x", **arguments)  # type: ignore[arg-type]
+    with pytest.raises(InvalidArgumentError, match="for one query use search"):
+        index.search_many("x")
+    for vectors in (np.zeros((1, DIMENSION)), np.full((1, DIMENSION), np.nan), np.ones(DIMENSION), np.ones((1, 3))):
+        with pytest.raises(InvalidArgumentError):
+            index.search_vectors(vectors)
+
+
+def test_empty_index_and_long_query(index: Index) -> None:
+    assert index.search("x") == []
+    assert index.search_many([]) == []
+    index.add(documents([1]))
+    assert index.search_many([]) == []
+    assert len(index.search("word " * 20_000)) == 1
+    assert index.search_vectors(5 * vectors_of(["x"])) == index.search_many(["x"])
+
+
+def test_languages_match_by_prefix_without_case(index: Index) -> None:
+    index.add(documents(range(30)), commit_passages=10)
+    for languages, expected in ((["DE"], {"de"}), (["zh", "en"], {"zh-Hant", "en"}), (["zh-hant"], {"zh-Hant"})):
+        hits = index.search("x", k=100, languages=languages)
+        assert {hit.language for hit in hits} == expected
+        assert len(hits) == 10 * len(expected)
+    for typo in ("d", "zh-Hans", "zh-Hant-TW", "xx"):
+        with pytest.raises(InvalidArgumentError, match=r"this index has de, en, zh-Hant"):
+            index.search("x", languages=[typo])
+
+
+def test_a_language_whose_last_document_is_deleted_is_gone(index: Index) -> None:
+    index.add(documents(range(4)))
+    index.delete(["d2"])
+    assert index.info()["languages"] == {"en": 2, "de": 1}
+    with pytest.raises(InvalidArgumentError, match="no passage has the language 'zh'"):
+        index.search("x", languages=["zh"])
+
+
+def test_an_index_refuses_another_model(index: Index, tmp_path: Path) -> None:
+    other = FakeEmbedder(name="other", fingerprint="f2")
+    with pytest.raises(IndexStateError, match=r"made with the model 'fake' \(fingerprint f1\), not with 'other'"):
+        Index.open(index.path, other)
+    with pytest.raises(IndexStateError, match=r"\(16 dimensions\), but 'other' has 8"):
+        Index.open(index.path, FakeEmbedder(name="other", dimension=8))
+
+
+def test_without_faiss_the_extra_is_named(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    index.add(documents([1]))
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    with pytest.raises(MissingDependencyError, match=r"lusirag\[cpu\]"):
+        index.search("x")
