@@ -15,7 +15,7 @@ import pyarrow as pa
 
 # The first characters tell as much as the whole text does: measured, 400 are as good as all, and 80 are worse.
 _SAMPLE_CHARACTERS = 400
-# Measured on passages of 14 languages: at this score 99.6 % of whole passages get a tag and 99.8 % of these are right; of
+# Measured on passages of 14 languages: at this score 99.6 % of whole passages get a tag, 99.8 % of these are right; of
 # pieces of 20 characters, 98 % get one and 92 % are right. Numbers, codes and emoji score below it.
 _MIN_SCORE = 0.2
 _MIN_LETTERS = 2
