@@ -66,9 +66,9 @@ class Chunker:
         texts, titles = batch.column("text").to_pylist(), batch.column("title").to_pylist()
         places: list[tuple[int, int, Span]] = []  # row, chunk number (0: whole), place
         for row, (text, title, fits) in enumerate(zip(texts, titles, self._fit(texts, titles), strict=True)):
-            spans = [] if fits else self._spans(text, title)
-            if len(spans) <= 1:
-                places.append((row, 0, (0, len(text))))
+            spans = [(0, len(text))] if fits else self._spans(text, title)
+            if len(spans) == 1:  # all of the text, or all but white space at its ends
+                places.append((row, 0, spans[0]))
             else:
                 places += [(row, number, span) for number, span in enumerate(spans, start=1)]
         ids = batch.column("id").to_pylist()
@@ -93,25 +93,31 @@ class Chunker:
         embedded = [
             _embedded(text, title) if len(text) <= long else "" for text, title in zip(texts, titles, strict=True)
         ]
-        counts = [len(found) for found in self._tokenizer.encode_batch_fast(embedded, add_special_tokens=False)]
+        counts = self._counts(embedded)
         return [len(text) <= long and count <= self._max_tokens for text, count in zip(texts, counts, strict=True)]
+
+    def _counts(self, texts: list[str]) -> list[int]:
+        return [len(found) for found in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
 
     def _count(self, text: str) -> int:
         return len(self._tokenizer.encode(text, add_special_tokens=False))
 
     def _spans(self, text: str, title: str | None) -> list[Span]:
         """Cut one document; return where its chunks begin and end, in characters."""
+        half = self._max_tokens // 2
         title_tokens = self._count(f"{title}\n") if title is not None else 0
-        budget = self._max_tokens - min(title_tokens, self._max_tokens // 2)
+        budget = self._max_tokens - min(title_tokens, half)
+        limit = self._max_tokens
+        if title_tokens > half:
+            title, limit = None, budget
         while True:
             spans = self._split(text, budget)
-            if title is None or title_tokens > self._max_tokens // 2:
+            # NOTE: counted again, because a tokenizer may join title and text otherwise than it takes them apart, and
+            # because the splitter believes that a text never has more tokens than characters.
+            excess = max(self._counts([_embedded(text[start:end], title) for start, end in spans]), default=0) - limit
+            if excess <= 0 or budget == 1:
                 return spans
-            # A tokenizer may join title and text otherwise than it takes them apart, so the whole is counted again.
-            excess = max((self._count(_embedded(text[start:end], title)) for start, end in spans), default=0)
-            if excess <= self._max_tokens or budget <= MIN_TOKENS // 2:
-                return spans
-            budget -= excess - self._max_tokens
+            budget = max(1, budget - excess)
 
     def _split(self, text: str, budget: int) -> list[Span]:
         splitter = self._splitter(budget)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.cli.conftest import ROWS, Run
+from tests.command_line import ROWS, Run
 
 
 def test_index_reports_what_it_did(run: Run, corpus: Path, tmp_path: Path) -> None:

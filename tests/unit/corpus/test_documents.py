@@ -71,6 +71,7 @@ def test_chunks_keep_their_place() -> None:
     place = pa.array([{"document_id": "d", "start": 0, "end": 1}], CHUNK_TYPE)
     (batch,) = documents_to_batches(pa.table({"id": ["d#1"], "text": ["x"], CHUNK_COLUMN: place}))
     assert batch[CHUNK_COLUMN].to_pylist() == place.to_pylist()
+    assert "_chunk_" not in batch.schema.names
     (batch,) = documents_to_batches(pa.table({"id": ["d"], "text": ["x"], CHUNK_COLUMN: [1]}))
     assert batch["_chunk_"].to_pylist() == [1]
 

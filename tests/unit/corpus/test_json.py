@@ -116,11 +116,11 @@ def test_numbers_as_titles_become_strings(write: Any) -> None:
 
 
 def test_columns_of_the_schema_names_move_aside(write: Any) -> None:
-    path = write("a.jsonl", '{"body": "x", "text": 1, "_chunk": 2, "source": "web", "text_": 3}\n')
+    path = write("a.jsonl", '{"body": "x", "text_": 3, "text__": 4, "text": 1, "_chunk": 2, "source": "web"}\n')
     (row,) = rows(path, fields=FieldNames(text="body"))
     assert row == {
         "id": "a.jsonl:1", "text": "x", "title": None, "language": None, "source": "web",
-        "text_": 1, "_chunk_": 2, "text__": 3,
+        "text_": 3, "text__": 4, "text___": 1, "_chunk_": 2,
     }  # fmt: skip
 
 
