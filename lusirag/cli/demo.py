@@ -67,8 +67,8 @@ def _ask(index: Index, question: dict[str, str], languages: dict[str, int]) -> b
     """Ask one question of all languages but its own; True when a hit is the article that answers it."""
     console = output()
     others = [language for language in languages if language != question["language"]]
-    hits = index.search(question["question"], k=HITS, languages=others)
-    console.print(f"[bold]{question['question']}[/bold]  ({question['language']}: {question['english']})")
+    hits = index.search(question["text"], k=HITS, languages=others)
+    console.print(f"[bold]{question['text']}[/bold]  ({question['language_name']}: {question['english']})")
     show_hits(hits, characters=160)
     right = [hit for hit in hits if _article(hit) == question["article"]]
     english = index.get([f"en/article-{_article(hits[0])}"])

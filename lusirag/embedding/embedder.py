@@ -102,7 +102,7 @@ class Embedder:
             dtype: "float32", "bfloat16" or "float16"; float32 on a CPU, bfloat16 on a GPU.
             revision: branch, tag or commit of a hub id.
             local_files_only: use a hub id's cached files only.
-            batch_tokens: most tokens that run at once, padding included; 2,048 on a CPU, 32,768 on a GPU.
+            batch_tokens: most tokens that run at once, padding included; 1,024 on a CPU, 32,768 on a GPU.
 
         Raises:
             ModelError: no such model, or its files are damaged or incomplete.
@@ -133,7 +133,7 @@ class Embedder:
             dimension=config.dimension,
             padding_id=config.padding_id,
             fingerprint=fingerprint_of(json.loads((directory / CONFIG).read_text("utf-8")), files),
-            batch_tokens=batch_tokens or (32768 if chosen.type == "cuda" else 2048),
+            batch_tokens=batch_tokens or (32768 if chosen.type == "cuda" else 1024),
         )
 
     @property

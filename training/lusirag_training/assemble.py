@@ -24,7 +24,7 @@ from lusirag.model import LusiferConfig
 from lusirag.model.storage import BLOCKS, MINIMUM, restore_blocks
 from lusirag_training.blocks import same_bits, stored_exactly
 from lusirag_training.model_card import write_card
-from lusirag_training.vocabulary import trim_tokenizer
+from lusirag_training.vocabulary import DEFAULT_SIZE, trim_tokenizer
 
 WORDS = "embeddings.word_embeddings.weight"
 TEMPLATES = {"query": "query: {text}", "document": "passage: {text}"}
@@ -37,7 +37,7 @@ def assemble(
     trained: Path,
     out: Path,
     *,
-    vocabulary_size: int = 64_000,
+    vocabulary_size: int = DEFAULT_SIZE,
     layers: int = 4,
     lora_alpha: float = 32,
     progress: Progress | None = None,
@@ -202,7 +202,9 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--decoder", type=Path, required=True, help="directory of the language model")
     parser.add_argument("--trained", type=Path, required=True, help="safetensors with connector, projection and LoRA")
     parser.add_argument("--out", type=Path, required=True, help="model directory to write")
-    parser.add_argument("--vocabulary-size", type=int, default=64_000, help="pieces to keep (default: %(default)s)")
+    parser.add_argument(
+        "--vocabulary-size", type=int, default=DEFAULT_SIZE, help="pieces to keep (default: %(default)s)"
+    )
     parser.add_argument(
         "--layers", type=int, default=4, help="layers of the language model to keep (default: %(default)s)"
     )

@@ -19,6 +19,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 WORD_MARK = "▁"
+# The largest that leaves lusifer-mini under 48 MB. Fewer pieces cost quality: benchmarks/vocabulary.py measures it.
+DEFAULT_SIZE = 92_000
 NO_SCRIPT = "COMMON"
 
 # Share of a script's longer pieces that is kept, before all shares are scaled together to meet the size asked for.

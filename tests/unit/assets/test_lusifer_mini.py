@@ -8,6 +8,7 @@ import torch
 from safetensors import safe_open
 
 from lusirag.embedding.catalog import EMBEDDED_MODELS
+from lusirag_training.vocabulary import DEFAULT_SIZE
 
 DIRECTORY = EMBEDDED_MODELS["lusifer-mini"]
 
@@ -39,7 +40,7 @@ def test_tokenizer_and_config_agree_on_the_vocabulary() -> None:
     config = json.loads((DIRECTORY / "config.json").read_text(encoding="utf-8"))
     tokenizer = json.loads((DIRECTORY / "tokenizer.json").read_text(encoding="utf-8"))
     pieces = [piece for piece, _ in tokenizer["model"]["vocab"]]
-    assert len(pieces) == len(set(pieces)) == config["encoder_config"]["vocab_size"] == 64_000
+    assert len(pieces) == len(set(pieces)) == config["encoder_config"]["vocab_size"] == DEFAULT_SIZE
     assert pieces[:4] == ["<s>", "<pad>", "</s>", "<unk>"]
     assert {token["content"]: token["id"] for token in tokenizer["added_tokens"]}["<mask>"] == pieces.index("<mask>")
 
