@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lusirag.cli.console import output
+from lusirag.cli.console import output, shorten
 from lusirag.cli.options import Device, Dtype, Quiet
 from lusirag.cli.search import show_hits
 
 if TYPE_CHECKING:
     from lusirag.index import Index
-    from lusirag.types import Hit
 
 HITS = 3
 
@@ -40,8 +39,8 @@ def demo(
     from lusirag.embedding.catalog import ASSETS
 
     corpus_file, questions = ASSETS / "udhr.parquet", json.loads((ASSETS / "demo_questions.json").read_text("utf-8"))
-    directory = out or _cache()
     embedder = Embedder.load(DEFAULT_MODEL, device=device, dtype=dtype)
+    directory = out or _cache(embedder.fingerprint)
     console = output()
     console.print(f"Indexing the Universal Declaration of Human Rights with {embedder.name} into {directory}")
     started = time.monotonic()
@@ -70,18 +69,15 @@ def _ask(index: Index, question: dict[str, str], languages: dict[str, int]) -> b
     hits = index.search(question["text"], k=HITS, languages=others)
     console.print(f"[bold]{question['text']}[/bold]  ({question['language_name']}: {question['english']})")
     show_hits(hits, characters=160)
-    right = [hit for hit in hits if _article(hit) == question["article"]]
-    english = index.get([f"en/article-{_article(hits[0])}"])
-    if english:
-        console.print(f"   Hit 1 in English: {english[0].text}\n", markup=False)
-    return bool(right)
+    ranks = [rank for rank, hit in enumerate(hits, start=1) if hit.metadata["article"] == question["article"]]
+    answer = index.get([f"en/article-{question['article']}"])[0]
+    where = f"found at rank {ranks[0]}" if ranks else f"not among the first {HITS}"
+    console.print(f"   Answer, {where}: {answer.title}, {shorten(answer.text, 150)}\n", markup=False)
+    return bool(ranks)
 
 
-def _article(hit: Hit) -> object:
-    return hit.metadata.get("article")
-
-
-def _cache() -> Path:
+def _cache(fingerprint: str) -> Path:
+    """Where the demo's index is kept; another one for another model, as after an upgrade."""
     from platformdirs import user_cache_path
 
-    return user_cache_path("lusirag") / "demo-index"
+    return user_cache_path("lusirag") / f"demo-index-{fingerprint[:8]}"

@@ -50,7 +50,7 @@ def main() -> None:
     """Run the command line and exit with 0 done, 1 failed, 2 wrong usage, 130 interrupted (typer's own code)."""
     debug = "--debug" in sys.argv[1:] or os.environ.get("LUSIRAG_DEBUG", "") not in ("", "0")
     try:
-        app()
+        app(prog_name="lusirag")
     except (LusiragError, OSError, MemoryError) as error:
         if debug:
             raise
