@@ -81,56 +81,69 @@ def open_for_building(
     return index
 
 
-def read_ahead(corpus: Corpus) -> Iterator[RecordBatch]:
-    """Read the first batch now, so that sources of no use are refused before a model is loaded or a file written.
+class Rows:
+    """The batches of a corpus, counted as they are taken.
+
+    The first one is read at once, so that sources of no use are refused before a model is loaded or a file written.
 
     Raises:
         CorpusError: the sources cannot be read, or hold no row that can be used.
     """
-    batches = iter(corpus)
-    first = next(batches, None)
-    if first is None:
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in corpus.skipped.items()) or "no rows at all"
-        raise CorpusError(f"nothing to index: the sources hold no row that can be used ({reasons})")
-    return chain([first], batches)
+
+    def __init__(self, corpus: Corpus) -> None:
+        self.corpus = corpus
+        self.taken = 0
+        batches = iter(corpus)
+        first = next(batches, None)
+        if first is None:
+            reasons = ", ".join(f"{count:,} {reason}" for reason, count in corpus.skipped.items()) or "no rows at all"
+            raise CorpusError(f"nothing to index: the sources hold no row that can be used ({reasons})")
+        self._batches = chain([first], batches)
+
+    def __iter__(self) -> Iterator[RecordBatch]:
+        for batch in self._batches:
+            self.taken += batch.num_rows
+            yield batch
+
+    def expected(self) -> int | None:
+        """How many rows there will be in all, as far as the share of bytes read tells; None for standard input."""
+        total = self.corpus.bytes_total
+        if not total or not self.corpus.bytes_read:
+            return None
+        return max(self.taken, round(self.taken * total / self.corpus.bytes_read))
 
 
 def fill(
     index: Index,
-    corpus: Corpus,
-    batches: Iterator[RecordBatch],
+    rows: Rows,
     embedder: Embedder,
     sources: Sequence[str],
     *,
     on_duplicate: Literal["error", "skip"] = "error",
     quiet: bool = False,
 ) -> Built:
-    """Make the index hold exactly the corpus, showing how far it is.
-
-    Args:
-        corpus: knows how much has been read.
-        batches: from `read_ahead(corpus)`.
-    """
+    """Make the index hold exactly the rows, showing how far it is."""
     before, started = embedder.statistics, time.monotonic()
     with progress_bar(enabled=not quiet) as bar:
-        total = corpus.bytes_total
-        task = bar.add_task("indexing", total=total, state="reading")
+        task = bar.add_task("indexing", total=None, state="reading")
         said = started
 
         def show(report: AddReport) -> None:
             nonlocal said
-            now = time.monotonic()
+            now, expected = time.monotonic(), rows.expected()
             state = _state(report, embedder.statistics.tokens - before.tokens, now - started)
-            bar.update(task, completed=min(corpus.bytes_read, total or 0), state=state)
+            # The last commit is still to come when all rows are done, so the bar never quite ends by itself.
+            total = None if expected is None else max(expected, report.documents) + 1
+            bar.update(task, completed=report.documents, total=total, state=state)
             if bar.disable and not quiet and now - said > SECONDS_BETWEEN_LINES:
                 said = now
-                note(f"{corpus.bytes_read / total:.0%}: {state}" if total else state)
+                note(f"{report.documents / total:.0%}: {state}" if total else state)
 
-        report = index.synchronize(batches, sources=sources, on_duplicate=on_duplicate, progress=show)
+        report = index.synchronize(rows, sources=sources, on_duplicate=on_duplicate, progress=show)
     after = embedder.statistics
     return Built(
         report,
-        dict(corpus.skipped),
+        dict(rows.corpus.skipped),
         time.monotonic() - started,
         after.tokens - before.tokens,
         after.truncated - before.truncated,

@@ -33,7 +33,7 @@ def demo(
     quiet: Quiet = False,
 ) -> None:
     """Index the Universal Declaration of Human Rights in many languages, and ask it questions in others."""
-    from lusirag.cli.building import fill, open_for_building, read_ahead
+    from lusirag.cli.building import Rows, fill, open_for_building
     from lusirag.corpus import Corpus
     from lusirag.embedding import DEFAULT_MODEL, Embedder
     from lusirag.embedding.catalog import ASSETS
@@ -44,9 +44,9 @@ def demo(
     console = output()
     console.print(f"Indexing the Universal Declaration of Human Rights with {embedder.name} into {directory}")
     started = time.monotonic()
-    sources, corpus = [corpus_file.name], Corpus([corpus_file])
+    sources = [corpus_file.name]
     with open_for_building(directory, embedder, sources) as index:
-        fill(index, corpus, read_ahead(corpus), embedder, sources, quiet=quiet)
+        fill(index, Rows(Corpus([corpus_file])), embedder, sources, quiet=quiet)
         facts = index.info()
         console.print(
             f"{facts['documents']} articles in {len(facts['languages'])} languages, "

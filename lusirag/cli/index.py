@@ -68,7 +68,7 @@ def index(
     Interrupted, the same command goes on where it stopped. Finished, it brings the index up to date: only what
     changed in the sources is embedded again, and what they no longer hold is deleted.
     """
-    from lusirag.cli.building import fill, open_for_building, read_ahead, resolved_sources
+    from lusirag.cli.building import Rows, fill, open_for_building, resolved_sources
     from lusirag.corpus import Corpus, FieldNames
     from lusirag.embedding import Embedder
 
@@ -79,7 +79,7 @@ def index(
         format=source_format,
         on_error=on_error.value,
     )
-    batches = read_ahead(corpus)
+    rows = Rows(corpus)
     recorded = resolved_sources(sources)
     embedder = Embedder.load(model, device=device, dtype=dtype, batch_tokens=batch_tokens)
     with open_for_building(
@@ -88,8 +88,7 @@ def index(
         try:
             built = fill(
                 opened,
-                corpus,
-                batches,
+                rows,
                 embedder,
                 recorded,
                 on_duplicate="skip" if on_error is OnError.SKIP else "error",
