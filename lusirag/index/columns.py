@@ -7,71 +7,16 @@ from collections.abc import Iterable, Iterator
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lusirag.errors import CorpusError, InvalidArgumentError
+from lusirag.corpus import CHUNK_COLUMN, CHUNK_TYPE, CORPUS_FIELDS
+from lusirag.errors import InvalidArgumentError
 
-CHUNK = "_chunk"
-CHUNK_TYPE = pa.struct(
-    [
-        pa.field("document_id", pa.string(), nullable=False),
-        pa.field("start", pa.int64()),
-        pa.field("end", pa.int64()),
-    ]
-)
-CORPUS = pa.schema(
-    [
-        pa.field("id", pa.string()),
-        pa.field("text", pa.large_string()),
-        pa.field("title", pa.string()),
-        pa.field("language", pa.string()),
-        pa.field("source", pa.string()),
-    ]
-)
-FIXED = (*CORPUS.names, CHUNK)
+CORPUS = pa.schema(CORPUS_FIELDS)
+FIXED = (*CORPUS.names, CHUNK_COLUMN)
 
 
 def user_fields(schema: pa.Schema) -> list[pa.Field]:
     """The columns that the user brought, which become a hit's metadata."""
     return [field for field in schema if field.name not in FIXED]
-
-
-def standardise(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Bring a batch from outside into the corpus schema; the user's columns follow, as they are.
-
-    Dictionary-encoded columns are decoded, because an Arrow file cannot hold two dictionaries of one column.
-
-    Raises:
-        InvalidArgumentError: a column is missing, doubled, reserved or of a type that is no text.
-        CorpusError: a row has no id or no text.
-    """
-    names = batch.schema.names
-    if missing := [name for name in ("id", "text") if name not in names]:
-        raise InvalidArgumentError(
-            f"documents need the columns id and text; {' and '.join(missing)} is missing from {', '.join(names)}"
-        )
-    if doubled := sorted({name for name in names if names.count(name) > 1}):
-        raise InvalidArgumentError(f"documents have two columns named {doubled[0]!r}; names must be unique")
-    if CHUNK in names:
-        raise InvalidArgumentError(f"the column name {CHUNK!r} is reserved; give that column another name")
-    columns = {}
-    for field in CORPUS:
-        try:
-            column = batch.column(field.name) if field.name in names else pa.nulls(batch.num_rows)
-            columns[field.name] = column.cast(field.type)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise InvalidArgumentError(f"the column {field.name!r} must hold text: {error}") from error
-    for field in user_fields(batch.schema):
-        column = batch.column(field.name)
-        columns[field.name] = column.dictionary_decode() if pa.types.is_dictionary(field.type) else column
-    _check_rows(columns["id"], columns["text"])
-    return pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
-
-
-def _check_rows(ids: pa.Array, texts: pa.Array) -> None:
-    for name, column in (("id", ids), ("text", texts)):
-        empty = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(column), ""), True)
-        if (row := pc.index(empty, True).as_py()) >= 0:
-            which = f"document {ids[row].as_py()!r}" if name == "text" else f"row {row} of a batch"
-            raise CorpusError(f"{which} has no {name}: every document needs an id and a text that is not empty")
 
 
 def whole_documents(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -80,7 +25,7 @@ def whole_documents(batch: pa.RecordBatch) -> pa.RecordBatch:
     start = pa.repeat(pa.scalar(0, pa.int64()), batch.num_rows)
     end = pc.cast(pc.utf8_length(texts), pa.int64())
     chunk = pa.StructArray.from_arrays([ids, start, end], fields=list(CHUNK_TYPE))
-    return batch.append_column(CHUNK, chunk)
+    return batch.append_column(CHUNK_COLUMN, chunk)
 
 
 def unify(schemas: Iterable[pa.Schema]) -> pa.Schema:
@@ -102,7 +47,7 @@ def unify(schemas: Iterable[pa.Schema]) -> pa.Schema:
                     "in the new documents; convert one of them, or give the column another name"
                 ) from None
             types[field.name] = unified.with_nullable(True)
-    fixed = [*CORPUS, pa.field(CHUNK, CHUNK_TYPE)]
+    fixed = [*CORPUS, pa.field(CHUNK_COLUMN, CHUNK_TYPE)]
     return pa.schema([*fixed, *types.values()])
 
 

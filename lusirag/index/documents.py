@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from lusirag.corpus import CHUNK_COLUMN, CHUNK_TYPE
 from lusirag.errors import IndexStateError
-from lusirag.index.columns import CHUNK, CHUNK_TYPE, CORPUS
+from lusirag.index.columns import CORPUS
 from lusirag.index.files import damaged
 
 _CACHED_BATCHES = 256
@@ -29,7 +30,7 @@ class Documents:
         self._source = pa.memory_map(str(path))
         self._reader = pa.ipc.open_file(self._source)
         self.schema: pa.Schema = self._reader.schema
-        for field in [*CORPUS, pa.field(CHUNK, CHUNK_TYPE)]:
+        for field in [*CORPUS, pa.field(CHUNK_COLUMN, CHUNK_TYPE)]:
             if field.name not in self.schema.names or self.schema.field(field.name).type != field.type:
                 raise ValueError(f"it lacks the column {field.name!r} of type {field.type}")
         if (self._reader.num_record_batches == 0) != (rows == 0):
@@ -55,7 +56,7 @@ class Documents:
         batch, at = self._locate(row)
         self._validate(batch.slice(at, 1))
         values = {name: column[at].as_py() for name, column in zip(self.schema.names, batch.columns, strict=True)}
-        chunk = values[CHUNK] or {}
+        chunk = values[CHUNK_COLUMN] or {}
         start, end = chunk.get("start"), chunk.get("end")
         if values["id"] is None or values["text"] is None or start is None or end is None:
             raise self._damaged(f"row {row} lacks a value that every row has")
@@ -66,7 +67,7 @@ class Documents:
     def document_id(self, row: int) -> str:
         """Id of the document that a passage belongs to."""
         batch, at = self._locate(row)
-        chunk = batch.column(CHUNK).slice(at, 1)
+        chunk = batch.column(CHUNK_COLUMN).slice(at, 1)
         self._validate(chunk)
         return str(chunk[0].as_py()["document_id"])
 

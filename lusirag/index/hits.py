@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lusirag.index.columns import CHUNK, FIXED
+from lusirag.corpus import CHUNK_COLUMN
+from lusirag.index.columns import FIXED
 from lusirag.types import Document, Hit
 
 
 def to_hit(row: dict[str, Any], score: float) -> Hit:
     """A stored passage as a search result; columns that are null in it are left out of `metadata`."""
-    chunk = row[CHUNK]
+    chunk = row[CHUNK_COLUMN]
     return Hit(
         id=row["id"],
         score=min(1.0, max(-1.0, score)),
@@ -31,12 +32,12 @@ def to_document(rows: Sequence[dict[str, Any]]) -> Document:
     first = rows[0]
     text = ""
     for row in rows:
-        start = row[CHUNK]["start"]
+        start = row[CHUNK_COLUMN]["start"]
         if start > len(text):
             text = text.ljust(start)
         text += row["text"][len(text) - start :]
     return Document(
-        id=first[CHUNK]["document_id"],
+        id=first[CHUNK_COLUMN]["document_id"],
         text=text,
         title=first["title"],
         language=first["language"],

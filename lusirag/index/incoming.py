@@ -8,7 +8,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lusirag.index.columns import standardise
+from lusirag.corpus import CHUNK_COLUMN, documents_to_batches
+from lusirag.errors import InvalidArgumentError
 
 # One slice is looked up, split and embedded at a time, so this bounds the memory of a build.
 SLICE_ROWS = 256
@@ -26,11 +27,12 @@ def as_batches(documents: Any) -> Iterator[pa.RecordBatch]:
         InvalidArgumentError: it is something else, or a column cannot be used.
         CorpusError: a document has no id or no text.
     """
-    from lusirag.corpus import documents_to_batches
-
     for batch in documents_to_batches(documents, SLICE_ROWS):
-        for piece in _slices(batch):
-            yield standardise(piece)
+        if CHUNK_COLUMN in batch.schema.names:
+            raise InvalidArgumentError(
+                f"the column name {CHUNK_COLUMN!r} is reserved; give whole documents to an index"
+            )
+        yield from _slices(batch)
 
 
 def _slices(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
