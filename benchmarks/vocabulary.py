@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 
 from benchmarks.peers import BertEncoder, Remembered
 from benchmarks.sets import PAPER_LANGUAGES, environment, find_sets, load_tasks, score_task
-from lusirag_training.vocabulary import DEFAULT_SIZE, TrimmedTokenizer, trim_tokenizer
+from lusirag_training.vocabulary import DEFAULT_SIZE, trim_tokenizer
 
 SET = "ntrex_passage"
 
@@ -41,8 +41,9 @@ def main() -> None:
     texts = {language: [text for _, text in tasks.load(SET, language, "x2en")[0]] for language in options.languages}
     full = json.loads((options.encoder / "tokenizer.json").read_text(encoding="utf-8"))
     trimmed = trim_tokenizer(full, size=options.vocabulary_size)
+    before, after = (Tokenizer.from_str(json.dumps(content)) for content in (full, trimmed.tokenizer))
     figures: dict[str, dict[str, float]] = {
-        language: tokens_per_word(passages[: options.limit], full, trimmed)
+        language: tokens_per_word(passages[: options.limit], before, after)
         for language, passages in texts.items()
         if passages
     }
@@ -79,17 +80,11 @@ def main() -> None:
         )
 
 
-def tokens_per_word(texts: list[str], full: dict[str, object], trimmed: TrimmedTokenizer) -> dict[str, float]:
-    """Tokens per word before and after, and the ratio of both; special tokens are not counted."""
+def tokens_per_word(texts: list[str], before: Tokenizer, after: Tokenizer) -> dict[str, float]:
+    """Tokens per word of two tokenizers, and the ratio of both; special tokens are not counted."""
     words = sum(len(text.split()) for text in texts)
-    before, after = (
-        sum(
-            len(encoding)
-            for encoding in Tokenizer.from_str(json.dumps(content)).encode_batch(texts, add_special_tokens=False)
-        )
-        for content in (full, trimmed.tokenizer)
-    )
-    return {"tokens_per_word_before": before / words, "tokens_per_word_after": after / words, "ratio": after / before}
+    old, new = (sum(map(len, tokenizer.encode_batch(texts, add_special_tokens=False))) for tokenizer in (before, after))
+    return {"tokens_per_word_before": old / words, "tokens_per_word_after": new / words, "ratio": new / old}
 
 
 if __name__ == "__main__":
