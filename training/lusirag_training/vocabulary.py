@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 WORD_MARK = "▁"
-# The largest that leaves lusifer-mini under 48 MB. Fewer pieces cost quality: benchmarks/vocabulary.py measures it.
+# The largest that leaves lusifer-mini under 48 MB; benchmarks/vocabulary.py measures what a size costs.
 DEFAULT_SIZE = 92_000
 NO_SCRIPT = "COMMON"
 
