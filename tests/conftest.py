@@ -9,7 +9,24 @@ from typing import Any
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import BertConfig, LlamaConfig, XLMRobertaConfig
+from transformers import (
+    BertConfig,
+    Gemma2Config,
+    Gemma3TextConfig,
+    LlamaConfig,
+    MistralConfig,
+    ModernBertConfig,
+    MT5Config,
+    Phi3Config,
+    PhiConfig,
+    PreTrainedConfig,
+    Qwen2Config,
+    Qwen3Config,
+    SmolLM3Config,
+    T5Config,
+    XLMRobertaConfig,
+    XLMRobertaXLConfig,
+)
 
 from lusirag.model import LusiferConfig, LusiferModel
 
@@ -29,26 +46,67 @@ def tiny_tokenizer() -> Tokenizer:
     return tokenizer
 
 
-def tiny_config(encoder: str = "bert", **settings: Any) -> LusiferConfig:
+ENCODER = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+    "vocab_size": 256,
+    "pad_token_id": 1,
+    "max_position_embeddings": 520,
+}
+T5 = {
+    "d_model": 32,
+    "d_kv": 8,
+    "d_ff": 64,
+    "num_layers": 2,
+    "num_heads": 4,
+    "vocab_size": 256,
+    "pad_token_id": 1,
+    "feed_forward_proj": "gated-gelu",
+}
+ENCODERS: dict[str, Callable[[], PreTrainedConfig]] = {
+    "bert": lambda: BertConfig(**ENCODER),
+    "xlm-roberta": lambda: XLMRobertaConfig(**ENCODER),
+    "xlm-roberta-xl": lambda: XLMRobertaXLConfig(**ENCODER),
+    "modernbert": lambda: ModernBertConfig(**ENCODER, local_attention=8, global_attn_every_n_layers=2),
+    "t5": lambda: T5Config(**T5),
+    "mt5": lambda: MT5Config(**T5),
+}
+# Small windows, so that a window that is not opened shows.
+DECODER = {
+    "vocab_size": 64,
+    "hidden_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "intermediate_size": 96,
+    "max_position_embeddings": 1024,
+    "pad_token_id": 0,
+}
+DECODERS: dict[str, Callable[[], PreTrainedConfig]] = {
+    "llama": lambda: LlamaConfig(**DECODER),
+    "mistral": lambda: MistralConfig(**DECODER, sliding_window=4),
+    "qwen2": lambda: Qwen2Config(**DECODER, use_sliding_window=True, sliding_window=4, max_window_layers=1),
+    "qwen3": lambda: Qwen3Config(**DECODER, head_dim=12),
+    "gemma2": lambda: Gemma2Config(**DECODER, head_dim=12, sliding_window=4, query_pre_attn_scalar=12),
+    "gemma3": lambda: Gemma3TextConfig(**DECODER, head_dim=12, sliding_window=4, query_pre_attn_scalar=12),
+    "phi": lambda: PhiConfig(**DECODER, partial_rotary_factor=0.5),
+    "phi3": lambda: Phi3Config(**DECODER, sliding_window=4),
+    "smollm3": lambda: SmolLM3Config(**DECODER),
+}
+
+
+def tiny_config(encoder: str = "bert", decoder: str | None = "llama", **settings: Any) -> LusiferConfig:
     """Two layers each side, encoder width 32, decoder width 48."""
-    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
-    shared = {"vocab_size": 256, "pad_token_id": 1, "max_position_embeddings": 520, **sizes}
-    encoder_config = BertConfig(**shared) if encoder == "bert" else XLMRobertaConfig(**shared)
-    decoder_config = LlamaConfig(
-        vocab_size=64,
-        hidden_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        intermediate_size=96,
-    )
-    return LusiferConfig(encoder_config=encoder_config, decoder_config=decoder_config, **settings)
+    decoder_config = None if decoder is None else DECODERS[decoder]()
+    return LusiferConfig(encoder_config=ENCODERS[encoder](), decoder_config=decoder_config, **settings)
 
 
-def tiny_model(encoder: str = "bert", **settings: Any) -> LusiferModel:
+def tiny_model(encoder: str = "bert", decoder: str | None = "llama", **settings: Any) -> LusiferModel:
     """A random model whose parts all matter: weights are scaled up from the usual small start values."""
     torch.manual_seed(11)
-    model = LusiferModel(tiny_config(encoder, **settings))
+    model = LusiferModel(tiny_config(encoder, decoder, **settings))
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.dim() > 1:

@@ -111,7 +111,7 @@ class Embedder:
         from lusirag.embedding.torch_runtime import TorchRuntime, choose_device, choose_dtype
         from lusirag.model import LusiferModel
         from lusirag.model.loading import weight_files
-        from lusirag.model.source import CONFIG, read_config, resolve_directory
+        from lusirag.model.source import CONFIG, read_config, resolve_directory, tokenizer_file
 
         if batch_tokens is not None and batch_tokens < 1:
             raise InvalidArgumentError(f"batch_tokens is {batch_tokens}; give 1 or more, or leave it out")
@@ -120,14 +120,17 @@ class Embedder:
         directory = _find(
             model, lambda name: resolve_directory(name, revision=revision, local_files_only=local_files_only)
         )
-        config = read_config(directory)
-        tokenizer_file = directory / "tokenizer.json"
-        if not tokenizer_file.is_file():
-            raise ModelError(f"{directory} lacks tokenizer.json; copy or download the whole model directory")
-        files = [tokenizer_file, *weight_files(directory)]
+        config = read_config(directory, local_files_only=local_files_only)
+        tokenizer = tokenizer_file(directory, config, local_files_only=local_files_only)
+        files = [tokenizer, *weight_files(directory)]
         return cls(
-            TorchRuntime(LusiferModel.from_pretrained(directory, dtype=weights_dtype), device=chosen),
-            TextTokenizer(tokenizer_file, max_tokens=config.max_tokens),
+            TorchRuntime(
+                LusiferModel.from_pretrained(
+                    directory, dtype=weights_dtype, merge_adapters=True, local_files_only=local_files_only
+                ),
+                device=chosen,
+            ),
+            TextTokenizer(tokenizer, max_tokens=config.max_tokens, as_published=config.published_positions),
             {role: Template(role, *config.text_format(role)) for role in ("query", "document")},
             name=str(model) if model in EMBEDDED_MODELS or not Path(model).exists() else str(Path(model).resolve()),
             dimension=config.dimension,

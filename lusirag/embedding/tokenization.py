@@ -33,12 +33,14 @@ class TextTokenizer:
     Args:
         file: tokenizer.json of a model directory.
         max_tokens: longest result, special tokens included.
+        as_published: read special tokens in a text as such and cut the last one off a long text, as the published code
+            does; for comparisons with it.
 
     Raises:
         ModelError: the file is missing or broken.
     """
 
-    def __init__(self, file: Path, *, max_tokens: int) -> None:
+    def __init__(self, file: Path, *, max_tokens: int, as_published: bool = False) -> None:
         try:
             self.tokenizer = Tokenizer.from_str(file.read_text("utf-8"))
         except Exception as error:  # the library raises bare Exception on broken JSON
@@ -48,16 +50,24 @@ class TextTokenizer:
         special = [token.content for token in self.tokenizer.get_added_tokens_decoder().values() if token.special]
         # NOTE: the library's encode_special_tokens does not help, a Unigram vocabulary holds "</s>" as a piece too.
         self._special_in_text = re.compile("|".join(map(re.escape, special)) or r"(?!)")
+        self._as_published = as_published
         self.max_tokens = max_tokens
         self._first, self._last = self._special_tokens()
 
     def __call__(self, texts: Sequence[str]) -> TokenizedTexts:
         """Tokenise; the special tokens stay when a text is cut."""
+        if self._as_published:
+            return self._tokenize_as_published(texts)
         room = self.max_tokens - len(self._first) - len(self._last)
         plain = [self._special_in_text.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text) for text in texts]
         encodings = self.tokenizer.encode_batch_fast(plain, add_special_tokens=False)
         ids = [[*self._first, *encoding.ids[:room], *self._last] for encoding in encodings]
         return TokenizedTexts(ids, sum(len(encoding) > room for encoding in encodings))
+
+    def _tokenize_as_published(self, texts: Sequence[str]) -> TokenizedTexts:
+        encodings = self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        ids = [[*self._first, *encoding.ids, *self._last] for encoding in encodings]
+        return TokenizedTexts([row[: self.max_tokens] for row in ids], sum(len(row) > self.max_tokens for row in ids))
 
     def room_for_text(self, before: str, after: str) -> int:
         """How many tokens of a text fit between `before` and `after`; a few are kept for pieces joined at seams."""

@@ -1,26 +1,26 @@
 """The LUSIFER network (arXiv 2501.00874, section 3), read from top to bottom.
 
-B texts, S tokens of the multilingual encoder, A added tokens, T = S + A; E encoder width, D decoder width, O embedding
-size.
+B texts, S tokens of the multilingual encoder, A added tokens, T = S + A; E encoder width, D decoder width, V the
+language model's vocabulary, O embedding size.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.utils.generic import ModelOutput
 
-from lusirag.model.backbones import build_decoder, build_encoder, encoder_positions, positions_of
+from lusirag.errors import InvalidArgumentError
+from lusirag.model.backbones import build_decoder, build_encoder, encoder_positions, positions_of, run_decoder
 from lusirag.model.configuration import LusiferConfig
-from lusirag.model.loading import quiet_progress_bar, read_state, require_complete
-from lusirag.model.self_check import check_bidirectional
-from lusirag.model.source import read_config, resolve_directory
 
 
 @dataclass
@@ -50,46 +50,12 @@ class LusiferModel(PreTrainedModel):
     def __init__(self, config: LusiferConfig) -> None:
         super().__init__(config)
         self.multilingual_encoder = build_encoder(config.encoder_config)
-        self.connector = Connector(config.encoder_width, config.decoder_width, added_tokens=config.added_tokens)
-        self.language_model = build_decoder(config.decoder_config)
-        self.pooler = Pooler(config.pooling)
+        if config.connector != "none":
+            self.connector = build_connector(config)
+            self.language_model = build_decoder(config.decoder_config)
+        self.pooler = build_pooler(config)
         self.projection = build_projection(config.projection, config.decoder_width, config.dimension)
         self.post_init()
-
-    @classmethod
-    def from_pretrained(
-        cls,
-        source: str | Path,
-        *,
-        revision: str | None = None,
-        local_files_only: bool = False,
-        dtype: torch.dtype = torch.float32,
-        attn_implementation: str = "sdpa",
-    ) -> LusiferModel:
-        """Load a model directory or hub id, in evaluation mode, on the CPU.
-
-        4-bit blocks are restored and LoRA matrices merged; the files must hold every parameter and nothing else.
-
-        Raises:
-            ModelError: nothing there, files damaged, keys missing or unknown, or the attention is not bidirectional.
-        """
-        directory = resolve_directory(source, revision=revision, local_files_only=local_files_only)
-        config = read_config(directory)
-        state = read_state(directory, config.lora)
-        config.lora = None  # merged from here on
-        with quiet_progress_bar():
-            model, report = super().from_pretrained(
-                None,
-                config=config,
-                state_dict=state,
-                dtype=dtype,
-                attn_implementation=attn_implementation,
-                output_loading_info=True,
-            )
-        require_complete(report, source=directory)
-        model.eval()
-        check_bidirectional(model)
-        return cast(LusiferModel, model)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> LusiferOutput:
         """Embed tokenised texts.
@@ -104,12 +70,8 @@ class LusiferModel(PreTrainedModel):
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
         encoded = self.encode(input_ids, attention_mask)  # (B, S, E)
-        connected, mask = self.connector(encoded, attention_mask)  # (B, T, D), (B, T)
-        positions = positions_of(mask)  # (B, T)
-        decoded = self.language_model(  # (B, T, D)
-            inputs_embeds=connected, attention_mask=mask, position_ids=positions, use_cache=False
-        ).last_hidden_state
-        pooled = self.pooler(decoded, mask, positions)  # (B, D)
+        hidden, mask = self.understand(encoded, attention_mask)  # (B, T, D), (B, T)
+        pooled = self.pooler(hidden, mask)  # (B, D)
         embeddings = self.projection(pooled)  # (B, O)
         if self.config.encoder_skip:
             embeddings = embeddings + mean_over_tokens(encoded, attention_mask)  # (B, O), O = E
@@ -117,23 +79,238 @@ class LusiferModel(PreTrainedModel):
 
     def encode(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Run the multilingual encoder alone: (B, S) -> (B, S, E)."""
-        encoded = self.multilingual_encoder(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            position_ids=encoder_positions(self.config.encoder_config, positions_of(attention_mask), attention_mask),
-        )
+        positions: dict[str, Tensor] = {}
+        if not self.config.published_positions:  # else the encoder counts for itself
+            positions = encoder_positions(self.config.encoder_config, positions_of(attention_mask), attention_mask)
+        encoded = self.multilingual_encoder(input_ids=input_ids, attention_mask=attention_mask, **positions)
         hidden: Tensor = encoded.last_hidden_state
         return hidden
+
+    def understand(self, encoded: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Run connector and language model: (B, S, E), (B, S) -> (B, T, D), (B, T)."""
+        if self.config.connector == "none":
+            return encoded, attention_mask
+        connected, mask = self.connector(encoded, attention_mask)  # (B, T, D), (B, T)
+        hidden = run_decoder(  # (B, T, D), after the final norm
+            self.language_model, connected, mask, self.positions(mask), past_window=self.config.past_window
+        )
+        return hidden, mask
+
+    def positions(self, mask: Tensor) -> Tensor:
+        """Positions for the language model: (B, T) -> (B, T)."""
+        if self.config.published_positions:
+            return torch.arange(mask.shape[1], device=mask.device).expand_as(mask)
+        return positions_of(mask)
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
-        if isinstance(module, Connector) and module.added_tokens is not None:
+        if isinstance(module, FeedForwardConnector) and module.added_tokens is not None:
             init.normal_(module.added_tokens, std=self.config.decoder_config.initializer_range)
+        if isinstance(module, LatentAttention):
+            init.normal_(module.latents)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str | Path,
+        *,
+        revision: str | None = None,
+        local_files_only: bool = False,
+        dtype: torch.dtype = torch.float32,
+        attn_implementation: str = "sdpa",
+        merge_adapters: bool = False,
+        config: LusiferConfig | None = None,
+        **options: Any,
+    ) -> LusiferModel:
+        """Load a model directory or hub id, ours or a published checkpoint, in evaluation mode, on the CPU.
+
+        Blocks of 4 and 8 bits are restored; the files must hold every parameter and nothing else. Of a directory that
+        `save_adapters` wrote, the base models come from where its config.json says.
+
+        Args:
+            source: a directory, or a hub id such as "owner/name".
+            revision: branch, tag or commit on the hub.
+            local_files_only: never ask the network.
+            dtype: of the weights in memory.
+            attn_implementation: "sdpa", "eager" or "flash_attention_2".
+            merge_adapters: fold LoRA matrices into the weights, for speed; else they are peft adapters, ready to train.
+            config: in the place of config.json. options: what AutoModel.from_pretrained hands on besides; empty ones.
+
+        Raises:
+            ModelError: nothing there, files damaged, keys missing or unknown, or the attention is not bidirectional.
+            InvalidArgumentError: an option that means nothing here.
+        """
+        from lusirag.model.loading import load_model
+        from lusirag.model.published import CheckpointNames, is_published
+        from lusirag.model.source import CONFIG, read_config, read_json, resolve_directory
+
+        if unknown := sorted(name for name, value in options.items() if value and name != "adapter_kwargs"):
+            raise InvalidArgumentError(f"from_pretrained of LUSIFER does not take {', '.join(unknown)}; leave it out")
+        directory = resolve_directory(source, revision=revision, local_files_only=local_files_only)
+        config = config or read_config(directory, local_files_only=local_files_only)
+        model = load_model(
+            cls,
+            config,
+            directory,
+            rename=CheckpointNames(config) if is_published(read_json(directory / CONFIG)) else None,
+            dtype=dtype,
+            attn_implementation=attn_implementation,
+            merge_adapters=merge_adapters,
+            local_files_only=local_files_only,
+        )
+        return cast(LusiferModel, model)
+
+    @classmethod
+    def from_published(
+        cls,
+        source: str | Path,
+        *,
+        revision: str | None = None,
+        local_files_only: bool = False,
+        dtype: torch.dtype | None = None,
+        attn_implementation: str = "sdpa",
+        merge_adapters: bool = False,
+        published_positions: bool = False,
+    ) -> LusiferModel:
+        """Load a checkpoint of the published LUSIFER code, such as "Hieuman/LUSIFER".
+
+        Args:
+            source: directory or hub id with config.json (the published hyperparameters) and model.safetensors, in one
+                file or shards. The base models that its config.json names are looked up beside the checkpoint, then as
+                a path, then on the hub: only their config.json when the checkpoint holds their weights.
+            dtype: of the weights in memory; as stored when None.
+            published_positions: see `LusiferConfig`; for comparisons with the published code.
+            revision, local_files_only, attn_implementation, merge_adapters: as in `from_pretrained`.
+
+        Raises:
+            ModelError: as in `from_pretrained`, or a hyperparameter that has no meaning here.
+        """
+        from lusirag.model.loading import load_model
+        from lusirag.model.published import CheckpointNames, published_config
+        from lusirag.model.source import resolve_directory
+
+        directory = resolve_directory(source, revision=revision, local_files_only=local_files_only)
+        config = published_config(directory, published_positions=published_positions, local_files_only=local_files_only)
+        model = load_model(
+            cls,
+            config,
+            directory,
+            rename=CheckpointNames(config),
+            dtype=dtype,
+            attn_implementation=attn_implementation,
+            merge_adapters=merge_adapters,
+            local_files_only=local_files_only,
+        )
+        return cast(LusiferModel, model)
+
+    @classmethod
+    def from_base_models(
+        cls,
+        encoder: str | Path,
+        decoder: str | Path | None,
+        *,
+        decoder_layers: int | None = None,
+        encoder_revision: str | None = None,
+        decoder_revision: str | None = None,
+        local_files_only: bool = False,
+        dtype: torch.dtype = torch.float32,
+        attn_implementation: str = "sdpa",
+        **settings: Any,
+    ) -> LusiferModel:
+        """Join a multilingual encoder and a language model by a connector that is not trained yet.
+
+        Args:
+            encoder: directory or hub id of a multilingual encoder (`backbones.ENCODERS`).
+            decoder: directory or hub id of any transformers decoder; None for the encoder alone.
+            decoder_layers: keep this many of the language model's layers, from the first.
+            encoder_revision, decoder_revision: branch, tag or commit on the hub.
+            local_files_only, dtype, attn_implementation: as in `from_pretrained`.
+            settings: fields of `LusiferConfig`.
+
+        Raises:
+            ModelError: a base model cannot be had or is of an unsupported type, or a setting is not allowed.
+        """
+        from lusirag.model.base_models import join
+
+        model = join(
+            cls,
+            {"source": str(encoder), "revision": encoder_revision},
+            None if decoder is None else {"source": str(decoder), "revision": decoder_revision},
+            decoder_layers=decoder_layers,
+            local_files_only=local_files_only,
+            dtype=dtype,
+            attn_implementation=attn_implementation,
+            settings=settings,
+        )
+        return cast(LusiferModel, model)
+
+    def save_pretrained(
+        self,
+        save_directory: str | Path,
+        *,
+        bits: int | None = None,
+        max_shard_size: int | str = "5GB",
+        state_dict: dict[str, Tensor] | None = None,
+    ) -> None:
+        """Write config.json and model.safetensors (shards when it is larger than one).
+
+        Args:
+            save_directory: created if needed; model files of the same names are replaced.
+            bits: 8 or 4: store the matrices of encoder and language model in blocks of that many bits (rounded, unlike
+                the embedded model's, whose sources are such blocks); None: as they are.
+            max_shard_size: of one file, in bytes or as "5GB".
+            state_dict: weights to write in the place of the model's own, as trainers gather them.
+
+        Raises:
+            InvalidArgumentError: `bits` is not 4 or 8.
+            ModelError: the directory cannot be written.
+        """
+        from lusirag.model.saving import save_model
+
+        save_model(self, Path(save_directory), bits=bits, max_shard_size=max_shard_size, state=state_dict)
+
+    def save_adapters(self, directory: str | Path) -> None:
+        """Write what was trained (LoRA, connector, projection) and references to the base models: a few MB.
+
+        Raises:
+            ModelError: the model does not know its base models, or its base weights were changed by merging.
+        """
+        from lusirag.model.saving import save_adapters
+
+        save_adapters(self, Path(directory))
+
+    def add_adapters(
+        self, *, rank: int = 16, alpha: float = 32, dropout: float = 0.1, parts: tuple[str, ...] | None = None
+    ) -> None:
+        """Put new LoRA adapters (peft) on all linear layers of encoder and language model, and freeze their weights.
+
+        Args:
+            rank, alpha, dropout: of LoRA; the paper's by default. parts: "multilingual_encoder", "language_model".
+
+        Raises:
+            ModelError: there are adapters already.
+        """
+        from lusirag.model.adapters import add_adapters
+
+        add_adapters(self, rank=rank, alpha=alpha, dropout=dropout, parts=parts)
+
+    def merge_adapters(self) -> None:
+        """Fold all LoRA adapters into the weights, in place; nothing happens where there are none."""
+        from lusirag.model.adapters import merge_adapters
+
+        merge_adapters(self)
 
 
-class Connector(nn.Module):
-    """Encoder output into the language model's input space, then A trainable vectors that every text shares."""
+def build_connector(config: LusiferConfig) -> nn.Module:
+    """Encoder output into the language model's input space: (B, S, E), (B, S) -> (B, T, D), (B, T)."""
+    if config.connector == "embedding_table":
+        return EmbeddingTableConnector(config.encoder_width, config.vocabulary, config.decoder_width)
+    return FeedForwardConnector(config.encoder_width, config.decoder_width, added_tokens=config.added_tokens)
+
+
+class FeedForwardConnector(nn.Module):
+    """Two linear layers, then A trainable vectors that every text shares."""
 
     def __init__(self, encoder_width: int, decoder_width: int, *, added_tokens: int) -> None:
         super().__init__()
@@ -155,21 +332,74 @@ class Connector(nn.Module):
         )
 
 
+class EmbeddingTableConnector(nn.Module):
+    """Each token becomes a mixture of the language model's words: softmax over V, times an embedding (V, D)."""
+
+    def __init__(self, encoder_width: int, vocabulary: int, decoder_width: int) -> None:
+        super().__init__()
+        self.to_vocabulary = nn.Linear(encoder_width, vocabulary)
+        self.embedding = nn.Embedding(vocabulary, decoder_width)
+
+    def forward(self, encoded: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, S, E), (B, S) -> (B, S, D), (B, S)."""
+        words = self.to_vocabulary(encoded).softmax(dim=-1)  # (B, S, V)
+        return words @ self.embedding.weight, attention_mask
+
+
+def build_pooler(config: LusiferConfig) -> nn.Module:
+    """One vector a text from the language model's output: (B, T, D), (B, T) -> (B, D)."""
+    if config.pooling == "latent_attention":
+        sizes: Mapping[str, int] = config.latent_attention or {}
+        return LatentAttention(config.decoder_width, **sizes)
+    return Pooler(config.pooling)
+
+
 class Pooler(nn.Module):
-    """One vector a text from the language model's output, over all valid tokens, added ones included."""
+    """Pooling over all valid tokens, added ones included: "mean", "weighted_mean", "cls" or "last"."""
 
     def __init__(self, pooling: str) -> None:
         super().__init__()
         self.pooling = pooling
 
-    def forward(self, decoded: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
-        """(B, T, D), (B, T), (B, T) -> (B, D)."""
+    def forward(self, decoded: Tensor, mask: Tensor) -> Tensor:
+        """(B, T, D), (B, T) -> (B, D)."""
         if self.pooling == "mean":
             return mean_over_tokens(decoded, mask)
+        place = mask.long().cumsum(dim=1) * (mask != 0)  # (B, T): 1, 2, 3, ... over the valid tokens
         if self.pooling == "weighted_mean":
-            return mean_over_tokens(decoded, mask * (positions + 1))
-        at = positions.masked_fill(mask == 0, -1).argmax(dim=1) if self.pooling == "last" else mask.argmax(dim=1)
+            return mean_over_tokens(decoded, place)
+        at = place.argmax(dim=1) if self.pooling == "last" else mask.argmax(dim=1)  # (B,)
         return decoded[torch.arange(len(decoded), device=decoded.device), at]
+
+
+class LatentAttention(nn.Module):
+    """NV-Embed's head (arXiv 2405.17428, section 3.1): tokens attend to trained latents; then mean and unit length."""
+
+    def __init__(self, width: int, *, latents: int, heads: int, head_width: int) -> None:
+        super().__init__()
+        self.heads = heads
+        inner = heads * head_width
+        self.latents = nn.Parameter(torch.empty(latents, width))
+        self.token_norm, self.latent_norm = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.query = nn.Linear(width, inner, bias=False)
+        self.key_value = nn.Linear(width, 2 * inner, bias=False)
+        self.output = nn.Linear(inner, width, bias=False)
+        self.feed_forward_norm = nn.LayerNorm(width)
+        self.gate_up, self.down = nn.Linear(width, 8 * width), nn.Linear(4 * width, width)
+
+    def forward(self, decoded: Tensor, mask: Tensor) -> Tensor:
+        """(B, T, D), (B, T) -> (B, D)."""
+        latents = self.latent_norm(self.latents).expand(len(decoded), -1, -1)  # (B, L, D)
+        queries = self._by_head(self.query(self.token_norm(decoded)))  # (B, heads, T, head width)
+        keys, values = (self._by_head(part) for part in self.key_value(latents).chunk(2, dim=-1))
+        attended = F.scaled_dot_product_attention(queries, keys, values)  # (B, heads, T, head width)
+        hidden = self.output(attended.transpose(1, 2).flatten(2)) + decoded  # (B, T, D)
+        up, gate = self.gate_up(self.feed_forward_norm(hidden)).chunk(2, dim=-1)  # (B, T, 4 D) each
+        hidden = self.down(up * F.gelu(gate)) + hidden  # (B, T, D)
+        return F.normalize(mean_over_tokens(hidden, mask), dim=-1)
+
+    def _by_head(self, hidden: Tensor) -> Tensor:
+        return hidden.view(*hidden.shape[:-1], self.heads, -1).transpose(1, 2)
 
 
 def build_projection(kind: str, decoder_width: int, embedding_size: int) -> nn.Module:

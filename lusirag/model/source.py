@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import (
@@ -18,17 +19,24 @@ from huggingface_hub.errors import (
 from lusirag.errors import ModelError
 from lusirag.model.configuration import LusiferConfig
 
-CONFIG = "config.json"
+CONFIG, TOKENIZER = "config.json", "tokenizer.json"
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
-def resolve_directory(source: str | Path, *, revision: str | None = None, local_files_only: bool = False) -> Path:
+def resolve_directory(
+    source: str | Path,
+    *,
+    revision: str | None = None,
+    local_files_only: bool = False,
+    files: Sequence[str] = ("*.json", "*.safetensors", "*.model", "README.md"),
+) -> Path:
     """Return the local directory of a model.
 
     Args:
         source: a directory, or a hub id such as "Hieuman/LUSIFER".
         revision: branch, tag or commit on the hub.
         local_files_only: never ask the network; the hub's snapshot must be cached.
+        files: which files of a hub model are needed, as patterns.
 
     Raises:
         ModelError: there is no such directory, or the hub has no such model or cannot be reached.
@@ -45,7 +53,7 @@ def resolve_directory(source: str | Path, *, revision: str | None = None, local_
                 source,
                 revision=revision,
                 local_files_only=local_files_only,
-                allow_patterns=["*.json", "*.safetensors", "*.model", "README.md"],
+                allow_patterns=list(files),
             )
         )
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
@@ -58,20 +66,54 @@ def resolve_directory(source: str | Path, *, revision: str | None = None, local_
         ) from error
 
 
-def read_config(directory: Path) -> LusiferConfig:
-    """Read config.json of a LUSIFER model directory.
+def read_config(directory: Path, *, local_files_only: bool = False) -> LusiferConfig:
+    """Read config.json of a model directory, ours or a published one (whose base models are asked for theirs).
 
     Raises:
         ModelError: it is missing, broken, or of another kind of model.
     """
-    file = directory / CONFIG
-    try:
-        values = json.loads(file.read_text("utf-8"))
-    except FileNotFoundError as error:
-        raise ModelError(f"{directory} has no {CONFIG}: it is no model directory") from error
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{file} cannot be read ({error}); copy or download it again") from error
+    from lusirag.model.published import is_published, published_config
+
+    values = read_json(directory / CONFIG)
+    if is_published(values):
+        return published_config(directory, published_positions=False, local_files_only=local_files_only)
     kind = values.get("model_type") if isinstance(values, dict) else None
     if kind != LusiferConfig.model_type:
-        raise ModelError(f"{file} describes a model of type {kind!r}; this version loads {LusiferConfig.model_type!r}")
+        raise ModelError(
+            f"{directory / CONFIG} describes a model of type {kind!r}; "
+            f"this version loads {LusiferConfig.model_type!r} and published LUSIFER checkpoints"
+        )
     return cast(LusiferConfig, LusiferConfig.from_dict(values))
+
+
+def read_json(file: Path) -> Any:
+    """Read a JSON file of a model directory.
+
+    Raises:
+        ModelError: it is missing or broken.
+    """
+    try:
+        return json.loads(file.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise ModelError(f"{file.parent} has no {file.name}: it is no model directory") from error
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{file} cannot be read ({error}); copy or download it again") from error
+
+
+def tokenizer_file(directory: Path, config: LusiferConfig, *, local_files_only: bool = False) -> Path:
+    """The tokenizer.json of a model: its own, or else that of the multilingual encoder it was made from.
+
+    Raises:
+        ModelError: there is none.
+    """
+    own = directory / TOKENIZER
+    if own.is_file():
+        return own
+    base = (config.base_models or {}).get("encoder")
+    if base is not None:
+        its = resolve_directory(
+            base["source"], revision=base["revision"], local_files_only=local_files_only, files=[TOKENIZER]
+        )
+        if (its / TOKENIZER).is_file():
+            return its / TOKENIZER
+    raise ModelError(f"{directory} lacks {TOKENIZER}; copy or download the whole model directory")

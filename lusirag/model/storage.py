@@ -1,15 +1,18 @@
-"""4-bit blocks in safetensors: how frozen base weights are stored, and restored bit for bit.
+"""Blocks of 4 and 8 bits in safetensors: how matrices are stored small, and restored.
 
 A matrix `NAME` of shape (rows, columns) is stored as two or three tensors, columns cut into blocks of 32:
 
     NAME.blocks    uint8    (rows, columns / 2)    byte i of a block: low nibble: element i, high nibble: i + 16
+                or int8     (rows, columns)        one byte an element
     NAME.scale     float16  (rows, columns / 32)
-    NAME.minimum   float16  (rows, columns / 32)   only for blocks that do not lie around zero
+    NAME.minimum   float16  (rows, columns / 32)   only for 4-bit blocks that do not lie around zero
 
-    value = (nibble - 8) * scale              without `minimum` (the Q4_0 blocks of llama.cpp)
-    value = nibble * scale + minimum          with it (its Q4_1 blocks)
+    value = (nibble - 8) * scale              4 bits without `minimum` (the Q4_0 blocks of llama.cpp)
+    value = nibble * scale + minimum          4 bits with it (its Q4_1 blocks)
+    value = byte * scale                      8 bits (its Q8_0 blocks)
 
-both computed in float32. Tensors stored plainly (any other name) pass through.
+all computed in float32. Tensors stored plainly (any other name) pass through. Base models that are published as 4-bit
+blocks are restored bit for bit; `quantize_matrix` rounds any other matrix.
 """
 
 from __future__ import annotations
@@ -22,6 +25,19 @@ from torch import Tensor
 
 BLOCK = 32
 BLOCKS, SCALE, MINIMUM = ".blocks", ".scale", ".minimum"
+BITS = (4, 8)
+
+
+def stored_name(key: str, keys: Mapping[str, object] | set[str]) -> str:
+    """The name of the matrix that a stored tensor belongs to; the key itself for a tensor stored plainly.
+
+    Args:
+        key: of a stored tensor. keys: all that are stored.
+    """
+    for suffix in (BLOCKS, SCALE, MINIMUM):
+        if key.endswith(suffix) and key.removesuffix(suffix) + BLOCKS in keys:
+            return key.removesuffix(suffix)
+    return key
 
 
 def restore_blocks(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -31,28 +47,26 @@ def restore_blocks(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if key.endswith(BLOCKS):
             name = key.removesuffix(BLOCKS)
             state[name] = restore_matrix(tensor, stored[name + SCALE], stored.get(name + MINIMUM))
-        elif not _belongs_to_blocks(key, stored):
+        elif stored_name(key, stored) == key:
             state[key] = tensor
     return state
-
-
-def _belongs_to_blocks(key: str, stored: Mapping[str, Tensor]) -> bool:
-    return any(key.endswith(suffix) and key.removesuffix(suffix) + BLOCKS in stored for suffix in (SCALE, MINIMUM))
 
 
 def restore_matrix(blocks: Tensor, scale: Tensor, minimum: Tensor | None = None) -> Tensor:
     """Restore one matrix.
 
     Args:
-        blocks: uint8 (rows, columns / 2).
+        blocks: uint8 (rows, columns / 2) or int8 (rows, columns).
         scale: float16 (rows, columns / 32).
         minimum: the same shape as scale, or None.
 
     Returns:
         float32 (rows, columns).
     """
-    rows, half = blocks.shape
-    packed = blocks.numpy().reshape(rows, half * 2 // BLOCK, BLOCK // 2)
+    rows = blocks.shape[0]
+    if blocks.dtype == torch.int8:
+        return (blocks.view(rows, -1, BLOCK).float() * scale.float().unsqueeze(2)).view(blocks.shape)
+    packed = blocks.numpy().reshape(rows, -1, BLOCK // 2)
     nibbles = np.empty((rows, packed.shape[1], BLOCK), dtype=np.int8)
     np.bitwise_and(packed, 15, out=nibbles[:, :, : BLOCK // 2].view(np.uint8))
     np.right_shift(packed, 4, out=nibbles[:, :, BLOCK // 2 :].view(np.uint8))
@@ -61,7 +75,31 @@ def restore_matrix(blocks: Tensor, scale: Tensor, minimum: Tensor | None = None)
     values = torch.from_numpy(nibbles).float().mul_(scale.float().unsqueeze(2))  # (rows, blocks, 32)
     if minimum is not None:
         values.add_(minimum.float().unsqueeze(2))
-    return values.view(rows, half * 2)
+    return values.view(rows, -1)
+
+
+def quantize_matrix(name: str, weight: Tensor, *, bits: int) -> dict[str, Tensor]:
+    """Round a matrix to blocks around zero.
+
+    Args:
+        weight: (rows, columns), columns a multiple of 32. bits: 4 or 8.
+
+    Returns:
+        The tensors that are stored for it.
+    """
+    values = weight.float().view(weight.shape[0], -1, BLOCK)  # (rows, blocks, 32)
+    if bits == 8:
+        scale = (values.abs().amax(2, keepdim=True) / 127).half()
+        levels = _divided(values, scale).round().clamp(-127, 127).to(torch.int8).view(weight.shape)
+        return {name + BLOCKS: levels, name + SCALE: scale.squeeze(2)}
+    farthest = values.gather(2, values.abs().argmax(2, keepdim=True))  # (rows, blocks, 1)
+    scale = (farthest / -8).half()
+    nibbles = _divided(values, scale).round().add(8).clamp(0, 15).to(torch.uint8)
+    return {name + BLOCKS: pack_nibbles(nibbles), name + SCALE: scale.squeeze(2)}
+
+
+def _divided(values: Tensor, scale: Tensor) -> Tensor:
+    return torch.where(scale == 0, 0.0, values / scale.float())
 
 
 def pack_nibbles(nibbles: Tensor) -> Tensor:

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import AutoModel
 
-from lusirag.errors import ModelError
+from lusirag.errors import InvalidArgumentError, ModelError
 from lusirag.model import LusiferModel
-from lusirag.model.loading import merge_lora
 from lusirag.model.storage import pack_nibbles, restore_blocks, restore_matrix
 
 IDS = torch.tensor([[0, 5, 6, 7, 2]])
@@ -140,11 +140,64 @@ def test_lora_is_merged_with_its_scaling(directory: Path) -> None:
     )
     config = json.loads((directory / "config.json").read_text())
     (directory / "config.json").write_text(json.dumps(config | {"lora": {"rank": 4, "alpha": 8}}))
-    model = LusiferModel.from_pretrained(directory)
+    model = LusiferModel.from_pretrained(directory, merge_adapters=True)
     torch.testing.assert_close(model.language_model.layers[0].mlp.up_proj.weight, expected)
     assert model.config.lora is None
 
 
-def test_half_a_lora_pair_is_refused() -> None:
-    with pytest.raises(ModelError, match=r"lora_B\.weight"):
-        merge_lora({"a.lora_A.weight": torch.ones(1, 2), "a.weight": torch.ones(2, 2)}, scaling=1.0)
+def test_half_a_lora_pair_is_refused(directory: Path) -> None:
+    name = "language_model.layers.0.mlp.up_proj"
+    change_weights(directory, lambda state: state.update({f"{name}.lora_A.weight": torch.randn(4, 48)}))
+    config = json.loads((directory / "config.json").read_text())
+    (directory / "config.json").write_text(json.dumps(config | {"lora": {"rank": 4, "alpha": 8}}))
+    for merge in (True, False):
+        with pytest.raises(ModelError, match=rf"1 missing: {name}\.lora_B\.weight"):
+            LusiferModel.from_pretrained(directory, merge_adapters=merge)
+
+
+def test_lora_without_its_settings_is_refused(directory: Path) -> None:
+    name = "language_model.layers.0.mlp.up_proj"
+    pair = {f"{name}.lora_A.weight": torch.randn(4, 48), f"{name}.lora_B.weight": torch.randn(96, 4)}
+    change_weights(directory, lambda state: state.update(pair))
+    with pytest.raises(ModelError, match=r"holds 1 LoRA pairs, but its config\.json has lora = None"):
+        LusiferModel.from_pretrained(directory)
+
+
+@pytest.mark.parametrize(("bits", "cosine"), [(8, 0.9999), (4, 0.98)])
+def test_weights_are_stored_in_blocks_and_restored_close(
+    directory: Path, tmp_path: Path, bits: int, cosine: float
+) -> None:
+    model = LusiferModel.from_pretrained(directory)
+    model.save_pretrained(tmp_path / "small", bits=bits, max_shard_size="40KB")
+    stored = {key for file in (tmp_path / "small").glob("*.safetensors") for key in load_file(file)}
+    assert "multilingual_encoder.encoder.layer.0.intermediate.dense.weight.blocks" in stored
+    assert "connector.feed_forward.0.weight" in stored  # what was trained on top is not rounded
+    loaded = LusiferModel.from_pretrained(tmp_path / "small")
+    similarity = torch.cosine_similarity(loaded(IDS).embeddings, model(IDS).embeddings)
+    assert cosine < similarity.item() < 1.0
+
+
+def test_rounded_blocks_are_rounded_once(directory: Path, tmp_path: Path) -> None:
+    LusiferModel.from_pretrained(directory).save_pretrained(tmp_path / "first", bits=8)
+    first = LusiferModel.from_pretrained(tmp_path / "first")
+    first.save_pretrained(tmp_path / "second", bits=8)
+    assert_same_weights(LusiferModel.from_pretrained(tmp_path / "second"), first)
+
+
+def test_other_bits_are_refused(directory: Path, tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgumentError, match="bits is 5; allowed: 4, 8"):
+        LusiferModel.from_pretrained(directory).save_pretrained(tmp_path / "five", bits=5)
+    assert not (tmp_path / "five").exists()
+
+
+def test_saving_over_shards_leaves_no_old_file(directory: Path, tmp_path: Path) -> None:
+    model = LusiferModel.from_pretrained(directory)
+    model.save_pretrained(tmp_path / "twice", max_shard_size="40KB")
+    model.save_pretrained(tmp_path / "twice")
+    assert sorted(file.name for file in (tmp_path / "twice").iterdir()) == ["config.json", "model.safetensors"]
+    assert_same_weights(LusiferModel.from_pretrained(tmp_path / "twice"), model)
+
+
+def test_transformers_finds_the_model_by_its_type(directory: Path) -> None:
+    model = AutoModel.from_pretrained(directory)
+    assert isinstance(model, LusiferModel)

@@ -69,7 +69,7 @@ def assembled(sources: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
 
 
 def test_the_model_loads_and_holds_the_base_weights(assembled: Path, sources: dict[str, Path]) -> None:
-    model = LusiferModel.from_pretrained(assembled)
+    model = LusiferModel.from_pretrained(assembled, merge_adapters=True)
     encoder = load_file(sources["encoder"] / "model.safetensors")
     rows = [
         FULL["model"]["vocab"].index(piece)
