@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from tokenizers import Tokenizer
 
-from lusirag.embedding.batching import Ids, pad_batch, plan_batches
 from lusirag.embedding.catalog import DEFAULT_MODEL, EMBEDDED_MODELS
 from lusirag.embedding.fingerprint import fingerprint_of
+from lusirag.embedding.precision import convert, require_precision
+from lusirag.embedding.running import BatchRunner, Runtime
 from lusirag.embedding.templates import Template
 from lusirag.embedding.tokenization import TextTokenizer, require_texts
+from lusirag.embedding.workers import WorkerRuntime
 from lusirag.errors import InvalidArgumentError, ModelError
 from lusirag.types import Vectors
 
@@ -25,13 +27,6 @@ logger = logging.getLogger(__name__)
 
 WINDOW = 8192  # texts that are tokenised and sorted together; bounds memory, not results
 Progress = Callable[[int, int], None]
-
-
-class Runtime(Protocol):
-    """Computes embeddings of token ids: torch today, others tomorrow."""
-
-    def __call__(self, ids: Ids, mask: Ids) -> Vectors:
-        """(B, S), (B, S) -> float32 (B, O), not normalised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +51,9 @@ class Embedder:
     `Embedder.load` makes one. Vectors are float32, shape (n, dimension), unit length, and a text's vector does not
     depend on the other texts of the call (to 1e-5 in float32). An empty text, or one of white space alone, gets the
     vector of the bare template; `statistics.empty` counts them.
+
+    With `devices`, worker processes compute; `close`, or the end of a `with` block, ends them (so does the end of this
+    process, however it comes).
     """
 
     def __init__(
@@ -69,17 +67,18 @@ class Embedder:
         padding_id: int,
         fingerprint: str,
         batch_tokens: int,
+        full_dimension: int | None = None,
     ) -> None:
         self.name = name
         self.dimension = dimension
+        self.full_dimension = full_dimension or dimension
         self.max_tokens = tokenizer.max_tokens
         self.fingerprint = fingerprint
         self.statistics = EncodingStatistics()
         self._runtime = runtime
+        self._run = BatchRunner(runtime, padding_id=padding_id, batch_tokens=batch_tokens)
         self._tokenizer = tokenizer
         self._templates = templates
-        self._padding_id = padding_id
-        self._batch_tokens = batch_tokens
         self._lock = threading.Lock()
 
     @classmethod
@@ -88,10 +87,13 @@ class Embedder:
         model: str | Path = DEFAULT_MODEL,
         *,
         device: str | None = None,
+        devices: Sequence[str] | None = None,
         dtype: str | None = None,
+        dimension: int | None = None,
         revision: str | None = None,
         local_files_only: bool = False,
         batch_tokens: int | None = None,
+        compiled: bool = False,
     ) -> Embedder:
         """Load a model.
 
@@ -99,44 +101,51 @@ class Embedder:
             model: an embedded name ("lusifer-mini"), a model directory, or a hub id ("owner/name"). Embedded names and
                 directories never touch the network.
             device: "cpu", "cuda", "cuda:1", ...; the first GPU when there is one, else the CPU.
+            devices: several, one worker process each, such as ["cuda:0", "cuda:1"], in the place of `device`.
             dtype: "float32", "bfloat16" or "float16"; float32 on a CPU, bfloat16 on a GPU.
+            dimension: cut vectors to their first values and renormalise, for models trained for it (Matryoshka).
             revision: branch, tag or commit of a hub id.
             local_files_only: use a hub id's cached files only.
-            batch_tokens: most tokens that run at once, padding included; 1,024 on a CPU, 32,768 on a GPU.
+            batch_tokens: most tokens that run at once, padding included; 1,024 on a CPU, on a GPU what half of its
+                free memory holds. Halved whenever memory runs out.
+            compiled: let torch.compile fuse the network (one device): slow to start, faster on a GPU.
 
         Raises:
             ModelError: no such model, or its files are damaged or incomplete.
-            InvalidArgumentError: no such device, dtype or batch size.
+            InvalidArgumentError: no such device, dtype, dimension or batch size.
         """
-        from lusirag.embedding.torch_runtime import TorchRuntime, choose_device, choose_dtype
-        from lusirag.model import LusiferModel
+        from lusirag.embedding.torch_runtime import batch_tokens_for, load_runtime
         from lusirag.model.loading import weight_files
-        from lusirag.model.source import CONFIG, read_config, resolve_directory, tokenizer_file
+        from lusirag.model.source import CONFIG, read_config, read_json, resolve_directory, tokenizer_file
 
         if batch_tokens is not None and batch_tokens < 1:
             raise InvalidArgumentError(f"batch_tokens is {batch_tokens}; give 1 or more, or leave it out")
-        chosen = choose_device(device)
-        weights_dtype = choose_dtype(dtype, chosen)
+        if devices is not None and (device is not None or compiled):
+            raise InvalidArgumentError("devices stands in the place of device and compiled; give one or the other")
         directory = _find(
             model, lambda name: resolve_directory(name, revision=revision, local_files_only=local_files_only)
         )
         config = read_config(directory, local_files_only=local_files_only)
+        kept = _dimension(dimension, config.dimension, config.matryoshka_dimensions)
         tokenizer = tokenizer_file(directory, config, local_files_only=local_files_only)
-        files = [tokenizer, *weight_files(directory)]
+        fingerprint = fingerprint_of(read_json(directory / CONFIG), [tokenizer, *weight_files(directory)])
+        runtime: Runtime
+        if devices is None:
+            runtime = load_runtime(directory, device=device, dtype=dtype, compiled=compiled)
+            batch_tokens = batch_tokens or batch_tokens_for(runtime.model, runtime.device)
+        else:
+            runtime = WorkerRuntime(directory, devices=devices, dtype=dtype)
+            batch_tokens = batch_tokens or (1024 if "cpu" in devices else 32_768)
         return cls(
-            TorchRuntime(
-                LusiferModel.from_pretrained(
-                    directory, dtype=weights_dtype, merge_adapters=True, local_files_only=local_files_only
-                ),
-                device=chosen,
-            ),
+            runtime,
             TextTokenizer(tokenizer, max_tokens=config.max_tokens, as_published=config.published_positions),
             {role: Template(role, *config.text_format(role)) for role in ("query", "document")},
             name=str(model) if model in EMBEDDED_MODELS or not Path(model).exists() else str(Path(model).resolve()),
-            dimension=config.dimension,
+            dimension=kept,
+            full_dimension=config.dimension,
             padding_id=config.padding_id,
-            fingerprint=fingerprint_of(json.loads((directory / CONFIG).read_text("utf-8")), files),
-            batch_tokens=batch_tokens or (32768 if chosen.type == "cuda" else 1024),
+            fingerprint=fingerprint if kept == config.dimension else f"{fingerprint}-{kept}",
+            batch_tokens=batch_tokens,
         )
 
     @property
@@ -150,32 +159,59 @@ class Embedder:
         return self._tokenizer.room_for_text(*self._templates["document"].surroundings(None))
 
     def encode_queries(
-        self, texts: Sequence[str], *, instruction: str | None = None, progress: Progress | None = None
-    ) -> Vectors:
+        self,
+        texts: Sequence[str],
+        *,
+        instruction: str | None = None,
+        progress: Progress | None = None,
+        precision: str = "float32",
+    ) -> npt.NDArray[Any]:
         """Embed questions.
 
         Args:
             texts: n texts.
             instruction: what to search for, in words, for models trained with instructions; their default when None.
             progress: called as progress(done, total) after each batch.
+            precision: "float32", or a smaller form: "float16", "int8", "binary" (see `precision.convert`).
 
         Returns:
-            float32 (n, dimension), unit length, in the order of `texts`; (0, dimension) for none.
+            float32 (n, dimension), unit length, in the order of `texts`; (0, dimension) for none. With "binary",
+            uint8 (n, ceil(dimension / 8)).
 
         Raises:
-            InvalidArgumentError: a text is not str, or the model takes no instruction.
+            InvalidArgumentError: a text is not str, the model takes no instruction, or there is no such precision.
+            ModelError: a text does not fit into the device's memory, or a worker process failed.
         """
-        return self._encode("query", texts, instruction, progress)
+        return self._encode("query", texts, instruction, progress, precision)
 
     def encode_documents(
-        self, texts: Sequence[str], *, instruction: str | None = None, progress: Progress | None = None
-    ) -> Vectors:
+        self,
+        texts: Sequence[str],
+        *,
+        instruction: str | None = None,
+        progress: Progress | None = None,
+        precision: str = "float32",
+    ) -> npt.NDArray[Any]:
         """Embed passages; as `encode_queries`, in the document template."""
-        return self._encode("document", texts, instruction, progress)
+        return self._encode("document", texts, instruction, progress, precision)
 
-    def _encode(self, role: str, texts: Sequence[str], instruction: str | None, progress: Progress | None) -> Vectors:
+    def close(self) -> None:
+        """End the worker processes of an embedder with several devices; others have nothing to close."""
+        if isinstance(self._runtime, WorkerRuntime):
+            self._runtime.close()
+
+    def __enter__(self) -> Embedder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _encode(
+        self, role: str, texts: Sequence[str], instruction: str | None, progress: Progress | None, precision: str
+    ) -> npt.NDArray[Any]:
         before, after = self._templates[role].surroundings(instruction)
         checked = require_texts(texts)
+        require_precision(precision)
         vectors = np.empty((len(checked), self.dimension), dtype=np.float32)
         truncated = 0
         for start in range(0, len(checked), WINDOW):
@@ -184,9 +220,8 @@ class Embedder:
             truncated += tokenized.truncated
             self._count(tokenized.ids, tokenized.truncated)
             done = start
-            for batch in plan_batches([len(ids) for ids in tokenized.ids], batch_tokens=self._batch_tokens):
-                rows = self._runtime(*pad_batch([tokenized.ids[at] for at in batch], padding_id=self._padding_id))
-                vectors[[start + at for at in batch]] = _unit_length(rows)
+            for batch, rows in self._run(tokenized.ids):
+                vectors[[start + at for at in batch]] = _unit_length(rows[:, : self.dimension])
                 done += len(batch)
                 if progress is not None:
                     progress(done, len(checked))
@@ -200,7 +235,7 @@ class Embedder:
                 len(checked),
                 self.max_tokens,
             )
-        return vectors
+        return convert(vectors, precision)
 
     def _count(self, ids: list[list[int]], truncated: int) -> None:
         with self._lock:
@@ -232,3 +267,20 @@ def _find(model: str | Path, resolve: Callable[[str | Path], Path]) -> Path:
         return resolve(model)
     except ModelError as error:
         raise ModelError(f"{error}; or an embedded model: {', '.join(EMBEDDED_MODELS)}") from error
+
+
+def _dimension(asked: int | None, full: int, trained: Sequence[int] | None) -> int:
+    """The length of the vectors that are wanted.
+
+    Raises:
+        InvalidArgumentError: longer than the model's, or not one that the model was trained for.
+    """
+    if asked is None:
+        return full
+    allowed = sorted({*trained, full}) if trained else None
+    if not 0 < asked <= full or (allowed is not None and asked not in allowed):
+        choices = ", ".join(map(str, allowed)) if allowed else f"1 to {full}"
+        raise InvalidArgumentError(f"dimension is {asked}; this model has {choices}")
+    if asked < full and allowed is None:
+        logger.warning("this model was not trained for shorter vectors: its first %d values lose quality", asked)
+    return asked

@@ -210,3 +210,22 @@ def load_once(directory: Path) -> Embedder:
     if directory not in _LOADED:
         _LOADED[directory] = Embedder.load(directory, batch_tokens=150)
     return _LOADED[directory]
+
+
+def test_shorter_vectors_are_the_beginnings_at_unit_length(tiny_directory: Path) -> None:
+    full, short = Embedder.load(tiny_directory), Embedder.load(tiny_directory, dimension=8)
+    vectors = full.encode_documents(["one text", "another"])[:, :8]
+    np.testing.assert_allclose(
+        short.encode_documents(["one text", "another"]),
+        vectors / np.linalg.norm(vectors, axis=1, keepdims=True),
+        atol=1e-6,
+    )
+    assert (short.dimension, short.full_dimension) == (8, 32)
+    assert short.fingerprint == f"{full.fingerprint}-8"
+
+
+def test_only_lengths_that_a_model_was_trained_for(tmp_path: Path, save_tiny_model: Callable[..., Path]) -> None:
+    directory = save_tiny_model(tmp_path / "matryoshka", matryoshka_dimensions=[16, 24])
+    assert Embedder.load(directory, dimension=16).encode_queries(["a"]).shape == (1, 16)
+    with pytest.raises(InvalidArgumentError, match="dimension is 20; this model has 16, 24, 48"):
+        Embedder.load(directory, dimension=20)
