@@ -1,4 +1,4 @@
-"""LUSIFER as a module of sentence-transformers, named by the directories of `exporting.export_sentence_transformers`."""
+"""LUSIFER as a module of sentence-transformers; directories that `exporting` writes name it."""
 
 from __future__ import annotations
 

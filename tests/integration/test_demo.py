@@ -10,9 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from transformers import Qwen3ForCausalLM, XLMRobertaModel
 
 from lusirag.embedding import catalog
+from lusirag.model import LusiferModel
 from tests.command_line import Run
+from tests.conftest import DECODERS, ENCODERS
+from tests.published import adapted_model, write_published
 
 ROOT = Path(__file__).resolve().parents[2]
 LANGUAGES = ["en", "sw", "ta"]
@@ -48,14 +52,39 @@ def test_demo_indexes_asks_and_says_what_to_do_next(run: Run, few_articles: Path
     assert again.out.count("Answer, ") == 2
 
 
+def run_readme_example(number: int) -> None:
+    examples = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    exec(compile(examples[number], "README.md", "exec"), {})  # noqa: S102
+
+
 def test_the_readme_example_runs_and_finds_the_passage(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    [example] = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
     monkeypatch.chdir(tmp_path)
-    exec(compile(example, "README.md", "exec"), {})  # noqa: S102
+    run_readme_example(0)
     printed = capsys.readouterr().out.splitlines()
     assert printed == ["(1, 384)", "1 sw Kila mtu ana haki ya kupata elimu. {'year': 1948}"]
+
+
+def test_the_readme_example_of_models_runs_on_a_hub_of_tiny_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = {
+        "Hieuman/LUSIFER": write_published(tmp_path / "published", adapted_model()),
+        "intfloat/multilingual-e5-large": tmp_path / "encoder",
+        "Qwen/Qwen3-0.6B": tmp_path / "decoder",
+    }
+    XLMRobertaModel(ENCODERS["xlm-roberta"]()).save_pretrained(tmp_path / "encoder")
+    Qwen3ForCausalLM(DECODERS["qwen3"]()).save_pretrained(tmp_path / "decoder")
+    monkeypatch.setattr("lusirag.model.source.snapshot_download", lambda name, **_: str(hub[name]))
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    run_readme_example(1)
+    trained = sum(file.stat().st_size for file in (tmp_path / "work" / "my-adapters").iterdir())
+    whole = sum(file.stat().st_size for file in (tmp_path / "work" / "my-model").iterdir())
+    assert trained > 0
+    assert whole > 0
+    assert LusiferModel.from_pretrained(tmp_path / "work" / "my-model").config.lora is None
 
 
 def test_readme_commands_exist() -> None:
