@@ -6,10 +6,12 @@ import logging
 import shutil
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -229,3 +231,11 @@ def test_only_lengths_that_a_model_was_trained_for(tmp_path: Path, save_tiny_mod
     assert Embedder.load(directory, dimension=16).encode_queries(["a"]).shape == (1, 16)
     with pytest.raises(InvalidArgumentError, match="dimension is 20; this model has 16, 24, 48"):
         Embedder.load(directory, dimension=20)
+
+
+def test_a_compiled_network_gives_the_same_vectors(tiny_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The default backend needs a C++ compiler and a minute; what is traced and called is the same.
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    texts = ["one", "a longer text", "x " * 30]
+    compiled = Embedder.load(tiny_directory, compiled=True).encode_documents(texts)
+    np.testing.assert_allclose(compiled, Embedder.load(tiny_directory).encode_documents(texts), atol=1e-5)
