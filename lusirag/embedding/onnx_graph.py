@@ -16,7 +16,16 @@ import numpy as np
 
 from lusirag.embedding.onnx_nodes import FLOAT, MICROSOFT, Nodes
 from lusirag.embedding.onnx_shape import Shape
-from lusirag.embedding.onnx_weights import ADDED, DECODER, ENCODER, POOLING, POSITIONS, ROTATIONS, projections
+from lusirag.embedding.onnx_names import (
+    ADDED,
+    DECODER,
+    ENCODER,
+    POOLING,
+    POSITIONS,
+    ROTATIONS,
+    encoder_norm,
+    projections,
+)
 
 INPUT, OUTPUT = "input_ids", "embeddings"
 
@@ -24,8 +33,8 @@ INPUT, OUTPUT = "input_ids", "embeddings"
 class Linear(Protocol):
     """How a matrix between tokens is applied: in float32, or in 8-bit integers."""
 
-    def prepare(self, rows: str) -> Any:
-        """What several matrices share that are applied to the same rows (N, in)."""
+    def prepare(self, rows: str, norm: str | None = None) -> Any:
+        """What several matrices share that are applied to the same rows (N, in), which `norm` has computed if any."""
 
     def __call__(self, prepared: Any, name: str) -> str:
         """(N, in) -> (N, out), without bias."""
@@ -77,35 +86,36 @@ def encoder(g: Nodes, shape: Shape, linear: Linear, words: str, texts: str) -> s
     """Word embeddings (B, S, E) -> (N, E)."""
     length = g("Slice", g("Shape", INPUT), [1], [2])  # [S]
     places = g("Slice", POSITIONS, [0], length, [0])  # (S, E)
-    hidden = layer_norm(g, shape, g("Add", words, places), "embeddings.LayerNorm")  # (B, S, E)
+    hidden = layer_norm(g, shape, g("Add", words, places), encoder_norm(-1))  # (B, S, E)
     hidden = g("Reshape", hidden, [-1, shape.encoder.width])  # (N, E)
     by_head = sizes(g, texts, -1, shape.encoder.heads, shape.encoder.width // shape.encoder.heads)
     for layer in range(shape.encoder.layers):
-        hidden = encoder_layer(g, shape, linear, hidden, f"encoder.layer.{layer}", by_head)
+        hidden = encoder_layer(g, shape, linear, hidden, layer, by_head)
     return hidden
 
 
-def encoder_layer(g: Nodes, shape: Shape, linear: Linear, hidden: str, layer: str, by_head: str) -> str:
+def encoder_layer(g: Nodes, shape: Shape, linear: Linear, hidden: str, layer: int, by_head: str) -> str:
     """(N, E) -> (N, E). The bias of the keys is left out: it adds the same to all scores of a query."""
-    name, width = f"{ENCODER}.{layer}", shape.encoder.width
-    rows = linear.prepare(hidden)
+    width, name = shape.encoder.width, f"{ENCODER}.encoder.layer.{layer}"
+    rows = linear.prepare(hidden, encoder_norm(layer - 1))
     queries = g("Add", linear(rows, f"{name}.attention.self.query"), f"{name}.attention.self.query.bias")
     keys = linear(rows, f"{name}.attention.self.key")
     values = g("Add", linear(rows, f"{name}.attention.self.value"), f"{name}.attention.self.value.bias")
     attended = attention(g, queries, keys, values, by_head, head_width=width // shape.encoder.heads)  # (B, S, H, W)
     attended = linear(linear.prepare(g("Reshape", attended, [-1, width])), f"{name}.attention.output.dense")
     attended = g("Add", attended, f"{name}.attention.output.dense.bias")
-    hidden = layer_norm(g, shape, g("Add", attended, hidden), f"{layer}.attention.output.LayerNorm")
-    wide = linear(linear.prepare(hidden), f"{name}.intermediate.dense")  # (N, 4 E)
-    wide = activate(g, shape.encoder.activation, wide, f"{name}.intermediate.dense.bias")
+    hidden = layer_norm(g, shape, g("Add", attended, hidden), f"{name}.attention.output.LayerNorm")
+    wide = linear(linear.prepare(hidden, f"{name}.attention.output.LayerNorm"), f"{name}.intermediate.dense")
+    wide = activate(g, shape.encoder.activation, wide, f"{name}.intermediate.dense.bias")  # (N, 4 E)
     narrow = g("Add", linear(linear.prepare(wide), f"{name}.output.dense"), f"{name}.output.dense.bias")  # (N, E)
-    return layer_norm(g, shape, g("Add", narrow, hidden), f"{layer}.output.LayerNorm")
+    return layer_norm(g, shape, g("Add", narrow, hidden), encoder_norm(layer))
 
 
 def layer_norm(g: Nodes, shape: Shape, hidden: str, name: str) -> str:
     """Over the encoder's width."""
-    weight, bias = (f"{ENCODER}.{name}.{part}" for part in ("weight", "bias"))
-    return g("LayerNormalization", hidden, weight, bias, axis=-1, epsilon=shape.encoder.epsilon)
+    return g(
+        "LayerNormalization", hidden, f"{name}.weight", f"{name}.bias", axis=-1, epsilon=shape.encoder.epsilon
+    )
 
 
 def activate(g: Nodes, activation: str, hidden: str, bias: str) -> str:
@@ -133,7 +143,7 @@ def attention(g: Nodes, queries: str, keys: str, values: str, by_head: str, *, h
 def connector(g: Nodes, shape: Shape, linear: Linear, encoded: str, texts: str) -> str:
     """(N, E) -> (B, T, D): two linear layers, then the added tokens behind each text."""
     first, second = "connector.feed_forward.0", "connector.feed_forward.2"
-    wide = g("Relu", g("Add", linear(linear.prepare(encoded), first), f"{first}.bias"))  # (N, E)
+    wide = g("Relu", g("Add", linear(linear.prepare(encoded, encoder_norm(shape.encoder.layers - 1)), first), f"{first}.bias"))  # (N, E)
     connected = g("Add", linear(linear.prepare(wide), second), f"{second}.bias")  # (N, D)
     connected = g("Reshape", connected, sizes(g, texts, -1, shape.decoder.width))  # (B, S, D)
     if not shape.added_tokens:
@@ -146,31 +156,31 @@ def decoder(g: Nodes, shape: Shape, linear: Linear, hidden: str, texts: str) -> 
     """(B, T, D) -> (B, T, D); rows are those of all texts, B T."""
     hidden = g("Reshape", hidden, [-1, shape.decoder.width])  # (B T, D)
     by_head = sizes(g, texts, -1, shape.decoder.kv_heads, shape.decoder.head_width)
-    by_text = sizes(g, texts, -1, shape.decoder.kv_heads * shape.decoder.head_width)
     for layer in range(shape.decoder.layers):
         hidden = decoder_layer(g, shape, linear, hidden, f"{DECODER}.layers.{layer}", texts, by_head)
-    normed = rms_norm(g, shape, hidden, f"{DECODER}.norm.weight")
+    normed = rms_norm(g, shape, hidden, f"{DECODER}.norm")
     return g("Reshape", normed, sizes(g, texts, -1, shape.decoder.width))
 
 
 def decoder_layer(g: Nodes, shape: Shape, linear: Linear, hidden: str, name: str, texts: str, by_head: str) -> str:
     """(B T, D) -> (B T, D)."""
-    rows = linear.prepare(rms_norm(g, shape, hidden, f"{name}.input_layernorm.weight"))
+    rows = linear.prepare(rms_norm(g, shape, hidden, f"{name}.input_layernorm"), f"{name}.input_layernorm")
     queries, keys, values = (linear(rows, f"{name}.self_attn.{part}_proj") for part in "qkv")
     queries = rotate(g, shape, queries, shape.decoder.heads, texts)
     keys = rotate(g, shape, keys, shape.decoder.kv_heads, texts)
     attended = attention(g, queries, keys, values, by_head, head_width=shape.decoder.head_width)
     attended = g("Reshape", attended, [-1, shape.decoder.heads * shape.decoder.head_width])  # (B T, G H W)
     hidden = g("Add", linear(linear.prepare(attended), f"{name}.self_attn.o_proj"), hidden)
-    rows = linear.prepare(rms_norm(g, shape, hidden, f"{name}.post_attention_layernorm.weight"))
+    norm = f"{name}.post_attention_layernorm"
+    rows = linear.prepare(rms_norm(g, shape, hidden, norm), norm)
     gate = g("QuickGelu", linear(rows, f"{name}.mlp.gate_proj"), alpha=1.0, domain=MICROSOFT)  # x * sigmoid(x)
     wide = g("Mul", gate, linear(rows, f"{name}.mlp.up_proj"))
     return g("Add", linear(linear.prepare(wide), f"{name}.mlp.down_proj"), hidden)
 
 
-def rms_norm(g: Nodes, shape: Shape, hidden: str, weight: str) -> str:
+def rms_norm(g: Nodes, shape: Shape, hidden: str, name: str) -> str:
     """Over the language model's width."""
-    return g("SimplifiedLayerNormalization", hidden, weight, axis=-1, epsilon=shape.decoder.epsilon)
+    return g("SimplifiedLayerNormalization", hidden, f"{name}.weight", axis=-1, epsilon=shape.decoder.epsilon)
 
 
 def rotate(g: Nodes, shape: Shape, rows: str, heads: int, texts: str) -> str:

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from lusirag.embedding.onnx_weights import LARGEST, SCALES
+from lusirag.embedding.onnx_names import ENCODER, SCALES, SMOOTHING
+from lusirag.embedding.onnx_weights import LARGEST
 
 MICROSOFT = "com.microsoft"
 FLOAT = TensorProto.FLOAT
@@ -17,21 +18,25 @@ class Nodes:
     """Collects nodes in the order in which they are written.
 
     `g("Add", a, b)` adds one and returns the name of its output. Inputs are names, or numbers that become constants:
-    a list is int64, as shapes and axes are.
+    a list is int64, as shapes and axes are. `results` are outputs of the graph besides the last one.
     """
 
     def __init__(self) -> None:
         self.nodes: list[NodeProto] = []
         self.constants: dict[str, TensorProto] = {}
-        self.used: set[str] = set()
+        self.results: list[str] = []
 
     def __call__(self, operation: str, *inputs: Any, domain: str = "", **attributes: Any) -> str:
         """Add a node and return its output's name."""
         names = [value if isinstance(value, str) else self._constant(value) for value in inputs]
         output = f"{operation}_{len(self.nodes)}"
         self.nodes.append(helper.make_node(operation, names, [output], name=output, domain=domain, **attributes))
-        self.used.update(names)
         return output
+
+    def rename(self, output: str, name: str) -> None:
+        """Give the output of a node that nothing reads yet its final name."""
+        node = next(node for node in self.nodes if node.output[0] == output)
+        node.output[0] = name
 
     def _constant(self, value: Any) -> str:
         array = np.array(value, dtype=np.int64) if isinstance(value, list) else np.asarray(value)
@@ -46,7 +51,7 @@ class FloatLinear:
     def __init__(self, g: Nodes) -> None:
         self._g = g
 
-    def prepare(self, rows: str) -> str:
+    def prepare(self, rows: str, norm: str | None = None) -> str:
         """The rows (N, in) as they are."""
         return rows
 
@@ -55,30 +60,48 @@ class FloatLinear:
         return self._g("MatMul", prepared, f"{name}.weight")
 
 
+class WatchedLinear:
+    """As `FloatLinear`; the largest absolute value of each channel of a norm becomes a result, NORM.largest."""
+
+    def __init__(self, g: Nodes) -> None:
+        self._g = g
+        self._linear = FloatLinear(g)
+
+    def prepare(self, rows: str, norm: str | None = None) -> str:
+        """The rows (N, in) as they are."""
+        if norm is not None:
+            g = self._g
+            g.rename(g("ReduceMax", g("Abs", rows), [0], keepdims=0), f"{norm}.largest")  # (in,)
+            g.results.append(f"{norm}.largest")
+        return rows
+
+    def __call__(self, prepared: str, name: str) -> str:
+        """(N, in) -> (N, out)."""
+        return self._linear(prepared, name)
+
+
 class ByteLinear:
     """Matrices in 8-bit integers: each row is rounded by its own largest number, each output has its own scale.
 
     Rows become unsigned with 128 for zero, weights are signed: the pairing that CPUs multiply fastest.
     """
 
-    ZERO = 128
-
     def __init__(self, g: Nodes) -> None:
         self._g = g
+        self._zero = np.array(128, np.uint8)
 
-    def prepare(self, rows: str) -> tuple[str, str]:
-        """Rows (N, in) as bytes, and the number that a step stands for (N, 1)."""
+    def prepare(self, rows: str, norm: str | None = None) -> tuple[str, str]:
+        """Rows (N, in) as bytes, and the number (N, 1) that one step of them stands for; 0 for a row of zeros."""
         g = self._g
-        highest, lowest = g("ReduceMax", rows, [1]), g("ReduceMin", rows, [1])  # (N, 1)
-        largest = g("Max", highest, g("Neg", lowest), np.float32(1e-30))
-        step = g("Mul", largest, np.float32(1 / LARGEST))
+        if norm is not None and norm.startswith(ENCODER):
+            rows = g("Mul", rows, norm + SMOOTHING)
+        step = g("Mul", g("ReduceMax", g("Abs", rows), [1]), np.float32(1 / LARGEST))  # (N, 1)
         steps = g("Squeeze", step, [1])  # (N,)
-        zeros = g("Expand", np.array(self.ZERO, np.uint8), g("Shape", steps))
+        zeros = g("Expand", self._zero, g("Shape", steps))  # (N,)
         return g("QuantizeLinear", rows, steps, zeros, axis=0), step
 
     def __call__(self, prepared: tuple[str, str], name: str) -> str:
         """(N, in) -> (N, out)."""
         g, (rows, step) = self._g, prepared
-        one, zero = np.float32(1), np.array(self.ZERO, np.uint8)
-        product = g("MatMulIntegerToFloat", rows, f"{name}.weight", one, name + SCALES, zero, domain=MICROSOFT)
-        return g("Mul", product, step)
+        inputs = rows, f"{name}.weight", np.float32(1), name + SCALES, self._zero
+        return g("Mul", g("MatMulIntegerToFloat", *inputs, domain=MICROSOFT), step)
