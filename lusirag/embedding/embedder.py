@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from tokenizers import Tokenizer
 
-from lusirag.embedding.batching import Ids, pad_batch, plan_batches
+from lusirag.embedding.batching import pad_batch, plan_batches
 from lusirag.embedding.catalog import DEFAULT_MODEL, EMBEDDED_MODELS
-from lusirag.embedding.fingerprint import fingerprint_of
+from lusirag.embedding.runtime import Runtime
 from lusirag.embedding.templates import Template
 from lusirag.embedding.tokenization import TextTokenizer, require_texts
 from lusirag.errors import InvalidArgumentError, ModelError
@@ -25,13 +23,6 @@ logger = logging.getLogger(__name__)
 
 WINDOW = 8192  # texts that are tokenised and sorted together; bounds memory, not results
 Progress = Callable[[int, int], None]
-
-
-class Runtime(Protocol):
-    """Computes embeddings of token ids: torch today, others tomorrow."""
-
-    def __call__(self, ids: Ids, mask: Ids) -> Vectors:
-        """(B, S), (B, S) -> float32 (B, O), not normalised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +45,7 @@ class Embedder:
     """A LUSIFER model with its tokenizer and text templates. Safe to share between threads.
 
     `Embedder.load` makes one. Vectors are float32, shape (n, dimension), unit length, and a text's vector does not
-    depend on the other texts of the call (to 1e-5 in float32). An empty text, or one of white space alone, gets the
+    depend on the other texts of the call (to 1e-5; exactly in the ONNX runtime). An empty text, or one of white space alone, gets the
     vector of the bare template; `statistics.empty` counts them.
     """
 
@@ -87,6 +78,7 @@ class Embedder:
         cls,
         model: str | Path = DEFAULT_MODEL,
         *,
+        runtime: str | None = None,
         device: str | None = None,
         dtype: str | None = None,
         revision: str | None = None,
@@ -98,42 +90,34 @@ class Embedder:
         Args:
             model: an embedded name ("lusifer-mini"), a model directory, or a hub id ("owner/name"). Embedded names and
                 directories never touch the network.
+            runtime: "onnx" (8-bit, CPU only, needs no torch) or "torch". When None, "onnx" where the model has an ONNX
+                form, onnxruntime is installed, there is no GPU, and neither a GPU nor a dtype is asked for.
             device: "cpu", "cuda", "cuda:1", ...; the first GPU when there is one, else the CPU.
-            dtype: "float32", "bfloat16" or "float16"; float32 on a CPU, bfloat16 on a GPU.
+            dtype: "float32", "bfloat16" or "float16", of torch; float32 on a CPU, bfloat16 on a GPU.
             revision: branch, tag or commit of a hub id.
             local_files_only: use a hub id's cached files only.
-            batch_tokens: most tokens that run at once, padding included; 1,024 on a CPU, 32,768 on a GPU.
+            batch_tokens: most tokens that run at once, padding included; the runtime's own choice when None.
 
         Raises:
             ModelError: no such model, or its files are damaged or incomplete.
-            InvalidArgumentError: no such device, dtype or batch size.
+            InvalidArgumentError: no such runtime, device, dtype or batch size, or they do not go together.
+            MissingDependencyError: runtime="onnx" without onnxruntime.
         """
-        from lusirag.embedding.torch_runtime import TorchRuntime, choose_device, choose_dtype
-        from lusirag.model import LusiferModel
-        from lusirag.model.loading import weight_files
-        from lusirag.model.source import CONFIG, read_config, resolve_directory
+        from lusirag.embedding.loading import find_directory, load_model
 
         if batch_tokens is not None and batch_tokens < 1:
             raise InvalidArgumentError(f"batch_tokens is {batch_tokens}; give 1 or more, or leave it out")
-        chosen = choose_device(device)
-        weights_dtype = choose_dtype(dtype, chosen)
-        directory = _find(
-            model, lambda name: resolve_directory(name, revision=revision, local_files_only=local_files_only)
-        )
-        config = read_config(directory)
-        tokenizer_file = directory / "tokenizer.json"
-        if not tokenizer_file.is_file():
-            raise ModelError(f"{directory} lacks tokenizer.json; copy or download the whole model directory")
-        files = [tokenizer_file, *weight_files(directory)]
+        directory = find_directory(model, revision=revision, local_files_only=local_files_only)
+        loaded = load_model(directory, runtime=runtime, device=device, dtype=dtype)
         return cls(
-            TorchRuntime(LusiferModel.from_pretrained(directory, dtype=weights_dtype), device=chosen),
-            TextTokenizer(tokenizer_file, max_tokens=config.max_tokens),
-            {role: Template(role, *config.text_format(role)) for role in ("query", "document")},
+            loaded.runtime,
+            loaded.tokenizer,
+            loaded.description.templates,
             name=str(model) if model in EMBEDDED_MODELS or not Path(model).exists() else str(Path(model).resolve()),
-            dimension=config.dimension,
-            padding_id=config.padding_id,
-            fingerprint=fingerprint_of(json.loads((directory / CONFIG).read_text("utf-8")), files),
-            batch_tokens=batch_tokens or (32768 if chosen.type == "cuda" else 1024),
+            dimension=loaded.description.dimension,
+            padding_id=loaded.description.padding_id,
+            fingerprint=loaded.fingerprint,
+            batch_tokens=batch_tokens or loaded.runtime.batch_tokens,
         )
 
     @property
@@ -220,12 +204,3 @@ def _unit_length(rows: Vectors) -> Vectors:
         raise ModelError("the model computed a vector that is not finite; load it with dtype='float32' or 'bfloat16'")
     unit: Vectors = rows / norms
     return unit
-
-
-def _find(model: str | Path, resolve: Callable[[str | Path], Path]) -> Path:
-    if isinstance(model, str) and model in EMBEDDED_MODELS:
-        return EMBEDDED_MODELS[model]
-    try:
-        return resolve(model)
-    except ModelError as error:
-        raise ModelError(f"{error}; or an embedded model: {', '.join(EMBEDDED_MODELS)}") from error

@@ -47,6 +47,7 @@ def write_smoothing(directory: Path, factors: Mapping[str, Floats]) -> None:
     """Write the factors of a model beside it."""
     temporary = directory / f"{SMOOTHING_FILE}.writing"
     save_file({norm: factor.astype(np.float16) for norm, factor in sorted(factors.items())}, temporary)
+    temporary.chmod(0o644)
     temporary.replace(directory / SMOOTHING_FILE)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
 
@@ -24,6 +26,16 @@ class TorchRuntime:
     def __init__(self, model: LusiferModel, *, device: torch.device) -> None:
         self.model = model.to(device)
         self.device = device
+
+    @classmethod
+    def load(cls, directory: Path, *, device: torch.device, dtype: torch.dtype) -> TorchRuntime:
+        """Load a model directory; see `LusiferModel.from_pretrained`."""
+        return cls(LusiferModel.from_pretrained(directory, dtype=dtype), device=device)
+
+    @property
+    def batch_tokens(self) -> int:
+        """How many tokens a batch should have at most, padding included."""
+        return 32768 if self.device.type == "cuda" else 1024
 
     def __call__(self, ids: Ids, mask: Ids) -> Vectors:
         """(B, S), (B, S) -> float32 (B, O), not normalised."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,8 @@ def new_index(
     return create_directory(directory, Manifest(record, chunking, identify_languages, created=time, updated=time))
 
 
-def embedder_for(snapshot: Snapshot, embedder: Encoder | None) -> Encoder:
-    """Check that `embedder` is the model an index was made with; load that model when it is None.
+def embedder_for(snapshot: Snapshot, embedder: Encoder | Callable[[str], Encoder] | None) -> Encoder:
+    """Check that `embedder` is the model an index was made with; load that model when it is None or loads one.
 
     Raises:
         IndexStateError: it is another model; names both.
@@ -45,6 +46,8 @@ def embedder_for(snapshot: Snapshot, embedder: Encoder | None) -> Encoder:
         from lusirag.embedding import Embedder
 
         embedder = Embedder.load(record.name)
+    elif not isinstance(embedder, Encoder):
+        embedder = embedder(record.name)
     if embedder.dimension != record.dimension:
         raise IndexStateError(
             f"index {snapshot.directory} was made with the model {record.name!r} ({record.dimension} dimensions), but "
