@@ -45,7 +45,7 @@ class Embedder:
     """A LUSIFER model with its tokenizer and text templates. Safe to share between threads.
 
     `Embedder.load` makes one. Vectors are float32, shape (n, dimension), unit length, and a text's vector does not
-    depend on the other texts of the call (to 1e-5; exactly in the ONNX runtime). An empty text, or one of white space alone, gets the
+    depend on the other texts of the call (to 1e-5 in float32). An empty text, or one of white space alone, gets the
     vector of the bare template; `statistics.empty` counts them.
     """
 

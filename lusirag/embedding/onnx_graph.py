@@ -14,8 +14,6 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from lusirag.embedding.onnx_nodes import FLOAT, MICROSOFT, Nodes
-from lusirag.embedding.onnx_shape import Shape
 from lusirag.embedding.onnx_names import (
     ADDED,
     DECODER,
@@ -26,6 +24,8 @@ from lusirag.embedding.onnx_names import (
     encoder_norm,
     projections,
 )
+from lusirag.embedding.onnx_nodes import FLOAT, MICROSOFT, Nodes
+from lusirag.embedding.onnx_shape import Shape
 
 INPUT, OUTPUT = "input_ids", "embeddings"
 
@@ -113,9 +113,7 @@ def encoder_layer(g: Nodes, shape: Shape, linear: Linear, hidden: str, layer: in
 
 def layer_norm(g: Nodes, shape: Shape, hidden: str, name: str) -> str:
     """Over the encoder's width."""
-    return g(
-        "LayerNormalization", hidden, f"{name}.weight", f"{name}.bias", axis=-1, epsilon=shape.encoder.epsilon
-    )
+    return g("LayerNormalization", hidden, f"{name}.weight", f"{name}.bias", axis=-1, epsilon=shape.encoder.epsilon)
 
 
 def activate(g: Nodes, activation: str, hidden: str, bias: str) -> str:
@@ -143,7 +141,8 @@ def attention(g: Nodes, queries: str, keys: str, values: str, by_head: str, *, h
 def connector(g: Nodes, shape: Shape, linear: Linear, encoded: str, texts: str) -> str:
     """(N, E) -> (B, T, D): two linear layers, then the added tokens behind each text."""
     first, second = "connector.feed_forward.0", "connector.feed_forward.2"
-    wide = g("Relu", g("Add", linear(linear.prepare(encoded, encoder_norm(shape.encoder.layers - 1)), first), f"{first}.bias"))  # (N, E)
+    rows = linear.prepare(encoded, encoder_norm(shape.encoder.layers - 1))
+    wide = g("Relu", g("Add", linear(rows, first), f"{first}.bias"))  # (N, E)
     connected = g("Add", linear(linear.prepare(wide), second), f"{second}.bias")  # (N, D)
     connected = g("Reshape", connected, sizes(g, texts, -1, shape.decoder.width))  # (B, S, D)
     if not shape.added_tokens:
@@ -196,7 +195,8 @@ def pooler(g: Nodes, shape: Shape, decoded: str) -> str:
     if shape.pooling == "weighted_mean":
         length = g("Slice", g("Shape", decoded), [1], [2])  # [T]
         weights = g("Slice", POOLING, [0], length, [0])  # (T, 1)
-        return g("Div", g("ReduceSum", g("Mul", decoded, weights), [1], keepdims=0), g("ReduceSum", weights, keepdims=0))
+        total = g("ReduceSum", g("Mul", decoded, weights), [1], keepdims=0)  # (B, D)
+        return g("Div", total, g("ReduceSum", weights, keepdims=0))
     return g("Gather", decoded, np.array(0 if shape.pooling == "cls" else -1), axis=1)
 
 

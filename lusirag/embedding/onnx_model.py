@@ -16,6 +16,7 @@ from lusirag.embedding.stored import StoredTensor
 
 OPERATORS, FORMAT = 21, 10  # versions of ONNX's operators and of its files; onnxruntime 1.20 and later read them
 ALIGNMENT = 64  # bytes
+PARTS = ("blocks", "scale", "minimum")  # of a table in 4-bit blocks, see lusirag.model.storage
 TYPES = {"F32": TensorProto.FLOAT, "F16": TensorProto.FLOAT16, "BF16": TensorProto.BFLOAT16, "U8": TensorProto.UINT8}
 
 
@@ -36,7 +37,7 @@ def build_model(
         linear: how matrices are applied, `FloatLinear` or `ByteLinear`.
         data: name of the file that the weights are said to be in, see `write_data`.
     """
-    words = [name for name in (WORDS, *(f"{WORDS}.{part}" for part in ("blocks", "scale", "minimum"))) if name in stored]
+    words = [name for name in (WORDS, *(f"{WORDS}.{part}" for part in PARTS)) if name in stored]
     g = Nodes()
     result = build_network(g, shape, linear(g), words)
     g.rename(result, OUTPUT)

@@ -19,9 +19,9 @@ def encoder_norm(layer: int) -> str:
 
 def matrices(shape: Shape) -> list[str]:
     """Names of the linear layers that see every token."""
-    encoder = ("attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense")
-    encoder += ("intermediate.dense", "output.dense")
-    decoder = tuple(f"self_attn.{part}_proj" for part in "qkvo") + ("mlp.gate_proj", "mlp.up_proj", "mlp.down_proj")
+    encoder = [f"attention.self.{part}" for part in ("query", "key", "value")]
+    encoder += ["attention.output.dense", "intermediate.dense", "output.dense"]
+    decoder = [f"self_attn.{part}_proj" for part in "qkvo"] + [f"mlp.{part}_proj" for part in ("gate", "up", "down")]
     return [
         *(f"{ENCODER}.encoder.layer.{layer}.{part}" for layer in range(shape.encoder.layers) for part in encoder),
         "connector.feed_forward.0",

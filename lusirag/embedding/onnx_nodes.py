@@ -1,4 +1,4 @@
-"""Writing an ONNX graph by hand: nodes one after another, small constants inline, and the two ways to apply a matrix."""
+"""Writing an ONNX graph by hand: nodes one after another, constants inline, and the ways to apply a matrix."""
 
 from __future__ import annotations
 

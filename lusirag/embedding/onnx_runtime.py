@@ -44,7 +44,9 @@ class OnnxRuntime:
     def __init__(self, description: Description, *, threads: int | None = None) -> None:
         directory = description.directory
         if not (directory / GRAPH).is_file():
-            raise ModelError(f"{directory} has no {GRAPH}: write it with `lusirag models export`, or use runtime='torch'")
+            raise ModelError(
+                f"{directory} has no {GRAPH}: write it with `lusirag models export`, or use runtime='torch'"
+            )
         shape, stored = read_shape(description.config), stored_tensors(directory)
         try:
             weights = graph_weights(shape, stored, smoothing=read_smoothing(directory))

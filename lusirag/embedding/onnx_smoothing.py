@@ -37,7 +37,8 @@ def smoothing_factors(
     """
     factors = {}
     for norm, readers in norms(shape).items():
-        columns = np.max([np.abs(Matrix(name, stored, shape).rows(slice(None))).max(axis=0) for name in readers], axis=0)
+        weights = np.concatenate([Matrix(name, stored, shape).rows(slice(None)) for name in readers])  # (out, in)
+        columns = np.abs(weights).max(axis=0)  # (in,)
         raw = np.maximum(largest[norm], SMALLEST) ** ALPHA / np.maximum(columns, SMALLEST) ** (1 - ALPHA)
         factors[norm] = (raw / np.exp(np.log(raw).mean())).astype(np.float16).astype(np.float32)
     return factors

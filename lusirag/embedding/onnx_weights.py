@@ -178,7 +178,8 @@ def position_embeddings(shape: Shape, stored: Mapping[str, StoredTensor]) -> Flo
     embeddings = f"{ENCODER}.embeddings"
     first = shape.encoder.first_position
     positions = stored[f"{embeddings}.position_embeddings.weight"].floats()[first : first + shape.max_tokens]
-    return positions + stored[f"{embeddings}.token_type_embeddings.weight"].floats()[0]
+    kind: Floats = stored[f"{embeddings}.token_type_embeddings.weight"].floats()[0]
+    return positions + kind
 
 
 def rotations(shape: Shape) -> tuple[Floats, Floats]:
