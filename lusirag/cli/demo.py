@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lusirag.cli.console import output, shorten
-from lusirag.cli.options import Device, Dtype, Quiet
+from lusirag.cli.options import Device, Dtype, Quiet, Runtime
 from lusirag.cli.search import show_hits
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def demo(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Where to keep the demo's index; the user's cache when left out.")
     ] = None,
+    runtime: Runtime = None,
     device: Device = None,
     dtype: Dtype = None,
     quiet: Quiet = False,
@@ -39,7 +40,7 @@ def demo(
     from lusirag.embedding.catalog import ASSETS
 
     corpus_file, questions = ASSETS / "udhr.parquet", json.loads((ASSETS / "demo_questions.json").read_text("utf-8"))
-    embedder = Embedder.load(DEFAULT_MODEL, device=device, dtype=dtype)
+    embedder = Embedder.load(DEFAULT_MODEL, runtime=runtime, device=device, dtype=dtype)
     directory = out or _cache(embedder.fingerprint)
     console = output()
     console.print(f"Indexing the Universal Declaration of Human Rights with {embedder.name} into {directory}")

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from lusirag.cli.console import output, write_json
-from lusirag.cli.options import BatchTokens, Device, Dtype, Json, Model
+from lusirag.cli.options import BatchTokens, Device, Dtype, Json, Model, Runtime
 
 LINES_AT_ONCE = 1024
 
@@ -31,6 +31,7 @@ def embed(
     role: Annotated[Role, typer.Option("--role", help="Embed as queries or as documents.")] = Role.QUERY,
     instruction: Annotated[str | None, typer.Option("--instruction", help="For models trained with them.")] = None,
     model: Model = "lusifer-mini",
+    runtime: Runtime = None,
     device: Device = None,
     dtype: Dtype = None,
     batch_tokens: BatchTokens = None,
@@ -41,7 +42,7 @@ def embed(
 
     from lusirag.embedding import Embedder
 
-    embedder = Embedder.load(model, device=device, dtype=dtype, batch_tokens=batch_tokens)
+    embedder = Embedder.load(model, runtime=runtime, device=device, dtype=dtype, batch_tokens=batch_tokens)
     encode = embedder.encode_queries if role is Role.QUERY else embedder.encode_documents
     source = iter(texts or (line.rstrip("\r\n") for line in sys.stdin))
     while some := list(islice(source, LINES_AT_ONCE)):

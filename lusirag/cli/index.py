@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lusirag.cli.console import note, show_pairs, size, write_json
-from lusirag.cli.options import BatchTokens, Device, Dtype, IndexDirectory, Json, Model, Quiet
+from lusirag.cli.options import BatchTokens, Device, Dtype, IndexDirectory, Json, Model, Quiet, Runtime
 
 if TYPE_CHECKING:
     from lusirag.cli.building import Built
@@ -57,6 +57,7 @@ def index(
     overlap: Annotated[int | None, typer.Option(help="Tokens that neighbouring chunks share; 32 if left out.")] = None,
     on_error: Annotated[OnError, typer.Option(help="Stop at a bad row, or skip and count it.")] = OnError.STOP,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the index that is in DIR.")] = False,
+    runtime: Runtime = None,
     device: Device = None,
     dtype: Dtype = None,
     batch_tokens: BatchTokens = None,
@@ -81,7 +82,7 @@ def index(
     )
     rows = Rows(corpus)
     recorded = resolved_sources(sources)
-    embedder = Embedder.load(model, device=device, dtype=dtype, batch_tokens=batch_tokens)
+    embedder = Embedder.load(model, runtime=runtime, device=device, dtype=dtype, batch_tokens=batch_tokens)
     with open_for_building(
         out, embedder, recorded, chunk_tokens=chunk_tokens, overlap=overlap, overwrite=overwrite
     ) as opened:

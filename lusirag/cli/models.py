@@ -1,20 +1,28 @@
-"""`lusirag models`: which models can be loaded by name."""
+"""`lusirag models`: which models can be loaded by name; `lusirag models export`: a model's ONNX form."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
-from lusirag.cli.console import output, show_table, size, write_json
+from lusirag.cli.console import note, output, show_pairs, show_table, size, write_json
 from lusirag.cli.options import Json
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("models")(models)
+    """Add the commands."""
+    group = typer.Typer(invoke_without_command=True)
+    group.callback()(models)
+    group.command("export")(export)
+    app.add_typer(group, name="models")
 
 
-def models(as_json: Json = False) -> None:
+def models(context: typer.Context, as_json: Json = False) -> None:
     """List the models that lie in the package; any model directory or hub id is loaded by --model as well."""
+    if context.invoked_subcommand is not None:
+        return
     import json
 
     from lusirag.embedding.catalog import EMBEDDED_MODELS
@@ -52,3 +60,27 @@ def models(as_json: Json = False) -> None:
         ],
     )
     output().print("Any LUSIFER model directory or hub id works too: --model ./my-model, --model owner/name")
+
+
+def export(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Embedded name, model directory or hub id.")],
+    out: Annotated[Path, typer.Option("--out", "-o", envvar="LUSIRAG_OUT", help="The directory to write.")],
+    graph_only: Annotated[
+        bool, typer.Option("--graph-only", help="Leave out the weights for programs other than lusirag.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Write a model's ONNX form: lusirag then runs it on a CPU without torch, about six times as fast.
+
+    --out may be the model's own directory; otherwise it becomes a copy of it.
+    """
+    from lusirag.embedding.loading import find_directory
+    from lusirag.embedding.onnx_export import export_onnx
+
+    source = find_directory(model, revision=None, local_files_only=False)
+    note(f"measuring {model} on text in many languages; this takes a few seconds")
+    files = export_onnx(source, out, graph_only=graph_only)
+    if as_json:
+        write_json({"directory": str(out), "files": {file.name: file.stat().st_size for file in files}})
+    else:
+        show_pairs((file.name, size(file.stat().st_size)) for file in files)

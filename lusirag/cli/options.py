@@ -18,6 +18,12 @@ Device = Annotated[
 Dtype = Annotated[
     str | None, typer.Option("--dtype", envvar="LUSIRAG_DTYPE", help="float32, bfloat16 or float16 for the weights.")
 ]
+Runtime = Annotated[
+    str | None,
+    typer.Option(
+        "--runtime", envvar="LUSIRAG_RUNTIME", help="onnx (8-bit, CPU, no torch) or torch; chosen when left out."
+    ),
+]
 BatchTokens = Annotated[
     int | None,
     typer.Option("--batch-tokens", envvar="LUSIRAG_BATCH_TOKENS", help="Most tokens that are embedded at once."),

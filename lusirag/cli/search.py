@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lusirag.cli.console import note, output, shorten, write_json
-from lusirag.cli.options import Device, Dtype, IndexDirectory, Json
+from lusirag.cli.options import Device, Dtype, IndexDirectory, Json, Runtime
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +38,7 @@ def search(
         list[str] | None, typer.Option("--language", "-l", help="Only passages in this language; may be repeated.")
     ] = None,
     instruction: Annotated[str | None, typer.Option("--instruction", help="For models trained with them.")] = None,
+    runtime: Runtime = None,
     device: Device = None,
     dtype: Dtype = None,
     as_json: Json = False,
@@ -46,10 +47,10 @@ def search(
     from lusirag.embedding import Embedder
     from lusirag.index import Index
 
-    with Index.open(directory, read_only=True) as index:
-        name = index.info()["embedder"]
-    embedder = Embedder.load(name, device=device, dtype=dtype)
-    with Index.open(directory, embedder, read_only=True) as index:
+    def load(name: str, dimension: int | None) -> Embedder:
+        return Embedder.load(name, dimension=dimension, runtime=runtime, device=device, dtype=dtype)
+
+    with Index.open(directory, load, read_only=True) as index:
         if not index.info()["complete"]:
             note("this index is not complete: `lusirag index` was interrupted; run it again to continue")
         hits = index.search(query, k=k, mode=mode.value, languages=languages or None, instruction=instruction)

@@ -14,12 +14,11 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from lusirag.embedding.catalog import DEFAULT_MODEL, EMBEDDED_MODELS
-from lusirag.embedding.fingerprint import fingerprint_of
 from lusirag.embedding.precision import convert, require_precision
-from lusirag.embedding.running import BatchRunner, Runtime
+from lusirag.embedding.running import BatchRunner
+from lusirag.embedding.runtime import Runtime
 from lusirag.embedding.templates import Template
 from lusirag.embedding.tokenization import TextTokenizer, require_texts
-from lusirag.embedding.workers import WorkerRuntime
 from lusirag.errors import InvalidArgumentError, ModelError
 from lusirag.types import Vectors
 
@@ -86,6 +85,7 @@ class Embedder:
         cls,
         model: str | Path = DEFAULT_MODEL,
         *,
+        runtime: str | None = None,
         device: str | None = None,
         devices: Sequence[str] | None = None,
         dtype: str | None = None,
@@ -100,52 +100,49 @@ class Embedder:
         Args:
             model: an embedded name ("lusifer-mini"), a model directory, or a hub id ("owner/name"). Embedded names and
                 directories never touch the network.
+            runtime: "onnx" (8-bit, CPU only, needs no torch) or "torch". When None, "onnx" where the model has an ONNX
+                form, onnxruntime is installed, there is no GPU, and neither a GPU nor a dtype is asked for.
             device: "cpu", "cuda", "cuda:1", ...; the first GPU when there is one, else the CPU.
             devices: several, one worker process each, such as ["cuda:0", "cuda:1"], in the place of `device`.
-            dtype: "float32", "bfloat16" or "float16"; float32 on a CPU, bfloat16 on a GPU.
+            dtype: "float32", "bfloat16" or "float16", of torch; float32 on a CPU, bfloat16 on a GPU.
             dimension: cut vectors to their first values and renormalise, for models trained for it (Matryoshka).
             revision: branch, tag or commit of a hub id.
             local_files_only: use a hub id's cached files only.
-            batch_tokens: most tokens that run at once, padding included; 1,024 on a CPU, on a GPU what half of its
-                free memory holds. Halved whenever memory runs out.
+            batch_tokens: most tokens that run at once, padding included; the runtime's own choice when None. Halved
+                whenever memory runs out.
             compiled: let torch.compile fuse the network (one device): slow to start, faster on a GPU.
 
         Raises:
             ModelError: no such model, or its files are damaged or incomplete.
-            InvalidArgumentError: no such device, dtype, dimension or batch size.
+            InvalidArgumentError: no such runtime, device, dtype, dimension or batch size, or they do not go together.
+            MissingDependencyError: runtime="onnx" without onnxruntime.
         """
-        from lusirag.embedding.torch_runtime import batch_tokens_for, load_runtime
-        from lusirag.model.loading import weight_files
-        from lusirag.model.source import CONFIG, read_config, read_json, resolve_directory, tokenizer_file
+        from lusirag.embedding.loading import find_directory, load_model
 
         if batch_tokens is not None and batch_tokens < 1:
             raise InvalidArgumentError(f"batch_tokens is {batch_tokens}; give 1 or more, or leave it out")
-        if devices is not None and (device is not None or compiled):
-            raise InvalidArgumentError("devices stands in the place of device and compiled; give one or the other")
-        directory = _find(
-            model, lambda name: resolve_directory(name, revision=revision, local_files_only=local_files_only)
+        directory = find_directory(model, revision=revision, local_files_only=local_files_only)
+        loaded = load_model(
+            directory,
+            runtime=runtime,
+            device=device,
+            devices=devices,
+            dtype=dtype,
+            compiled=compiled,
+            local_files_only=local_files_only,
         )
-        config = read_config(directory, local_files_only=local_files_only)
-        kept = _dimension(dimension, config.dimension, config.matryoshka_dimensions)
-        tokenizer = tokenizer_file(directory, config, local_files_only=local_files_only)
-        fingerprint = fingerprint_of(read_json(directory / CONFIG), [tokenizer, *weight_files(directory)])
-        runtime: Runtime
-        if devices is None:
-            runtime = load_runtime(directory, device=device, dtype=dtype, compiled=compiled)
-            batch_tokens = batch_tokens or batch_tokens_for(runtime.model, runtime.device)
-        else:
-            runtime = WorkerRuntime(directory, devices=devices, dtype=dtype)
-            batch_tokens = batch_tokens or (1024 if "cpu" in devices else 32_768)
+        full = loaded.description.dimension
+        kept = _dimension(dimension, full, loaded.description.matryoshka_dimensions)
         return cls(
-            runtime,
-            TextTokenizer(tokenizer, max_tokens=config.max_tokens, as_published=config.published_positions),
-            {role: Template(role, *config.text_format(role)) for role in ("query", "document")},
+            loaded.runtime,
+            loaded.tokenizer,
+            loaded.description.templates,
             name=str(model) if model in EMBEDDED_MODELS or not Path(model).exists() else str(Path(model).resolve()),
             dimension=kept,
-            full_dimension=config.dimension,
-            padding_id=config.padding_id,
-            fingerprint=fingerprint if kept == config.dimension else f"{fingerprint}-{kept}",
-            batch_tokens=batch_tokens,
+            full_dimension=full,
+            padding_id=loaded.description.padding_id,
+            fingerprint=loaded.fingerprint if kept == full else f"{loaded.fingerprint}-{kept}",
+            batch_tokens=batch_tokens or loaded.runtime.batch_tokens,
         )
 
     @property
@@ -197,8 +194,7 @@ class Embedder:
 
     def close(self) -> None:
         """End the worker processes of an embedder with several devices; others have nothing to close."""
-        if isinstance(self._runtime, WorkerRuntime):
-            self._runtime.close()
+        self._runtime.close()
 
     def __enter__(self) -> Embedder:
         return self
@@ -258,15 +254,6 @@ def _unit_length(rows: Vectors) -> Vectors:
         raise ModelError("the model computed a vector that is not finite; load it with dtype='float32' or 'bfloat16'")
     unit: Vectors = rows / norms
     return unit
-
-
-def _find(model: str | Path, resolve: Callable[[str | Path], Path]) -> Path:
-    if isinstance(model, str) and model in EMBEDDED_MODELS:
-        return EMBEDDED_MODELS[model]
-    try:
-        return resolve(model)
-    except ModelError as error:
-        raise ModelError(f"{error}; or an embedded model: {', '.join(EMBEDDED_MODELS)}") from error
 
 
 def _dimension(asked: int | None, full: int, trained: Sequence[int] | None) -> int:

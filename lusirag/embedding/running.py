@@ -6,32 +6,15 @@ import logging
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Protocol
 
 import numpy as np
 
-from lusirag.embedding.batching import Ids, pad_batch, plan_batches
+from lusirag.embedding.batching import pad_batch, plan_batches
+from lusirag.embedding.runtime import Runtime
 from lusirag.errors import ModelError
 from lusirag.types import Vectors
 
 logger = logging.getLogger(__name__)
-
-
-class Runtime(Protocol):
-    """Computes embeddings of token ids: torch here or in worker processes, or another engine.
-
-    Attributes:
-        parallel: how many calls make sense at the same time, from as many threads.
-    """
-
-    parallel: int
-
-    def __call__(self, ids: Ids, mask: Ids) -> Vectors:
-        """(B, S), (B, S) -> float32 (B, O), not normalised.
-
-        Raises:
-            MemoryError: the batch is too large for the device.
-        """
 
 
 class BatchRunner:

@@ -31,6 +31,30 @@ class TorchRuntime:
         self.device = device
         self._forward = torch.compile(self.model, dynamic=True) if compiled else self.model
 
+    @classmethod
+    def load(cls, directory: Path, *, device: torch.device, dtype: torch.dtype, compiled: bool = False) -> TorchRuntime:
+        """Load a model directory for inference, LoRA merged; see `LusiferModel.from_pretrained`."""
+        model = LusiferModel.from_pretrained(directory, dtype=dtype, merge_adapters=True)
+        return cls(model, device=device, compiled=compiled)
+
+    @property
+    def batch_tokens(self) -> int:
+        """How many tokens a batch should have: on a GPU what half of its free memory holds, else what caches like.
+
+        An estimate: about 12 activations of the network's width and 4 of its widest layer are alive at a time.
+        """
+        if self.device.type != "cuda":
+            return 1024
+        config = self.model.config
+        parts = [part for part in (config.encoder_config, config.decoder_config) if part is not None]
+        widest = max(getattr(part, "intermediate_size", None) or 4 * part.hidden_size for part in parts)
+        width = max(part.hidden_size for part in parts)
+        free, _ = torch.cuda.mem_get_info(self.device)
+        return int(min(max(free // 2 // ((12 * width + 4 * widest) * self.model.dtype.itemsize), 1024), 131_072))
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
     def __call__(self, ids: Ids, mask: Ids) -> Vectors:
         """(B, S), (B, S) -> float32 (B, O), not normalised.
 
@@ -50,47 +74,6 @@ class TorchRuntime:
                 torch.cuda.empty_cache()
             raise MemoryError(str(error).splitlines()[0]) from None
         return np.ascontiguousarray(result)
-
-
-def load_runtime(
-    directory: str | Path, *, device: str | None, dtype: str | None, threads: int | None = None, compiled: bool = False
-) -> TorchRuntime:
-    """Load a model directory for inference, LoRA merged.
-
-    Args:
-        device, dtype: as `Embedder.load` takes them.
-        threads: of this process, for torch on a CPU; unchanged when None.
-
-    Raises:
-        ModelError: the model cannot be loaded.
-        InvalidArgumentError: no such device or dtype.
-    """
-    if threads is not None:
-        torch.set_num_threads(threads)
-    chosen = choose_device(device)
-    model = LusiferModel.from_pretrained(
-        directory, dtype=choose_dtype(dtype, chosen), merge_adapters=True, local_files_only=True
-    )
-    return TorchRuntime(model, device=chosen, compiled=compiled)
-
-
-def batch_tokens_for(model: LusiferModel, device: torch.device) -> int:
-    """How many tokens may run at once: on a GPU what half of its free memory holds, on a CPU what its caches like.
-
-    An estimate: about 12 activations of the network's width and 4 of its widest layer are alive at a time.
-    """
-    if device.type != "cuda":
-        return 1024
-    configs = (model.config.encoder_config, model.config.decoder_config)
-    widest = max(getattr(config, "intermediate_size", 0) or 4 * config.hidden_size for config in configs if config)
-    width = max(config.hidden_size for config in configs if config)
-    bytes_per_token = (12 * width + 4 * widest) * model.dtype.itemsize
-    free, _ = torch.cuda.mem_get_info(device)
-    return int(min(max(free // 2 // bytes_per_token, 1024), 131_072))
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def choose_device(device: str | None) -> torch.device:
@@ -123,3 +106,7 @@ def choose_dtype(dtype: str | None, device: torch.device) -> torch.dtype:
     if dtype not in DTYPES:
         raise InvalidArgumentError(f"dtype is {dtype!r}; allowed: {', '.join(DTYPES)}")
     return DTYPES[dtype]
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

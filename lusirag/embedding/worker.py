@@ -16,6 +16,7 @@ import os
 import signal
 import struct
 import sys
+from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
@@ -67,13 +68,16 @@ def main() -> None:
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     try:
-        from lusirag.embedding.torch_runtime import load_runtime
+        from lusirag.embedding.torch_runtime import TorchRuntime, choose_device, choose_dtype
 
-        runtime = load_runtime(**json.loads(sys.argv[1]))
+        settings = json.loads(sys.argv[1])
+        device = choose_device(settings["device"])
+        dtype = choose_dtype(settings["dtype"], device)
+        runtime = TorchRuntime.load(Path(settings["directory"]), device=device, dtype=dtype)
     except Exception as error:
         send(answers, FAILED, text=f"{error}")
         return
-    send(answers, READY)
+    send(answers, READY, text=str(runtime.batch_tokens))
     while True:
         try:
             _, body = receive(requests)

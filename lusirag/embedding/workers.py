@@ -28,16 +28,13 @@ class WorkerRuntime:
         directory: of the model.
         devices: one worker for each, as torch names them: ["cuda:0", "cuda:1"]; "cpu" may stand more than once.
         dtype: of the weights, as `Embedder.load` takes it.
-        threads: of each worker on a CPU; as torch chooses when None.
 
     Raises:
         ModelError: a worker could not load the model; none is left running.
         InvalidArgumentError: no device was given.
     """
 
-    def __init__(
-        self, directory: Path, *, devices: Sequence[str], dtype: str | None, threads: int | None = None
-    ) -> None:
+    def __init__(self, directory: Path, *, devices: Sequence[str], dtype: str | None) -> None:
         if not devices:
             raise InvalidArgumentError("devices is empty; give one device or more, such as ['cuda:0', 'cuda:1']")
         self.parallel = len(devices)
@@ -46,11 +43,12 @@ class WorkerRuntime:
         self._finalizer = weakref.finalize(self, _stop, self._workers)
         try:
             for device in devices:
-                settings = {"directory": str(directory), "device": device, "dtype": dtype, "threads": threads}
-                self._workers.append(_start(settings))
+                self._workers.append(_start({"directory": str(directory), "device": device, "dtype": dtype}))
+            sizes = []
             for worker, device in zip(self._workers, devices, strict=True):
-                _require_ready(worker, device)
+                sizes.append(_when_ready(worker, device))
                 self._free.put(worker)
+            self.batch_tokens = min(sizes)
         except BaseException:
             self.close()
             raise
@@ -71,8 +69,11 @@ class WorkerRuntime:
                 send(worker.stdin, BATCH, ids, mask)
                 kind, body = receive(worker.stdout)
             except (EOFError, OSError) as error:
-                code = worker.poll()
-                raise ModelError(f"a worker process of the embedder ended by itself (exit code {code})") from error
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    worker.wait(STOPPING)
+                raise ModelError(
+                    f"a worker process of the embedder ended by itself (exit code {worker.returncode})"
+                ) from error
         except BaseException:
             # An answer may still come (Ctrl-C while waiting): whoever asks next must not get it.
             self.close()
@@ -97,14 +98,17 @@ def _start(settings: Mapping[str, object]) -> subprocess.Popen[bytes]:
     )
 
 
-def _require_ready(worker: subprocess.Popen[bytes], device: str) -> None:
+def _when_ready(worker: subprocess.Popen[bytes], device: str) -> int:
+    """Wait until a worker has loaded its model; how many tokens fit on its device."""
     assert worker.stdout is not None
     try:
         kind, body = receive(worker.stdout)
     except EOFError:
         raise ModelError(f"the worker process for {device} ended while it was loading") from None
+    message = body.read().decode("utf-8")
     if kind != READY:
-        raise ModelError(body.read().decode("utf-8"))
+        raise ModelError(message)
+    return int(message)
 
 
 def _stop(workers: list[subprocess.Popen[bytes]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,13 @@ def new_index(
     return create_directory(directory, Manifest(record, chunking, identify_languages, created=time, updated=time))
 
 
-def embedder_for(snapshot: Snapshot, embedder: Encoder | None) -> Encoder:
-    """Check that `embedder` is the model an index was made with; load that model when it is None.
+def kept_dimension(record: EmbedderRecord) -> int | None:
+    """The length that vectors were cut to, None where they were not: a fingerprint then ends with it."""
+    return record.dimension if record.fingerprint.endswith(f"-{record.dimension}") else None
+
+
+def embedder_for(snapshot: Snapshot, embedder: Encoder | Callable[[str, int | None], Encoder] | None) -> Encoder:
+    """Check that `embedder` is the model an index was made with; load that model when it is None or loads one.
 
     Raises:
         IndexStateError: it is another model; names both.
@@ -44,7 +50,9 @@ def embedder_for(snapshot: Snapshot, embedder: Encoder | None) -> Encoder:
     if embedder is None:
         from lusirag.embedding import Embedder
 
-        embedder = Embedder.load(record.name)
+        embedder = Embedder.load(record.name, dimension=kept_dimension(record))
+    elif not isinstance(embedder, Encoder):
+        embedder = embedder(record.name, kept_dimension(record))
     if embedder.dimension != record.dimension:
         raise IndexStateError(
             f"index {snapshot.directory} was made with the model {record.name!r} ({record.dimension} dimensions), but "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -36,10 +36,13 @@ class Index:
     Every change is durable when its method returns, and a crash at any moment leaves a state that was committed.
     """
 
-    def __init__(self, snapshot: Snapshot, embedder: Encoder | None, *, read_only: bool) -> None:
+    def __init__(
+        self, snapshot: Snapshot, embedder: Encoder | Callable[[str, int | None], Encoder] | None, *, read_only: bool
+    ) -> None:
         """Not for callers: use `Index.create` or `Index.open`."""
         self._current: Snapshot | None = snapshot
-        self._embedder = embedder
+        self._embedder = embedder if isinstance(embedder, Encoder) else None
+        self._load = embedder if callable(embedder) else None
         self._read_only = read_only
 
     @classmethod
@@ -80,19 +83,27 @@ class Index:
         return cls(snapshot, embedder, read_only=False)
 
     @classmethod
-    def open(cls, path: str | Path, embedder: Encoder | None = None, *, read_only: bool = False) -> Self:
+    def open(
+        cls,
+        path: str | Path,
+        embedder: Encoder | Callable[[str, int | None], Encoder] | None = None,
+        *,
+        read_only: bool = False,
+    ) -> Self:
         """Open an index.
 
         Args:
             path: its directory.
-            embedder: the model it was made with; None loads it by the recorded name when it is first needed.
+            embedder: the model it was made with, or what loads it when it is first needed, from the recorded name and
+                the length that vectors are cut to, if they are;
+                `Embedder.load` when None.
             read_only: refuse changes.
 
         Raises:
             IndexStateError: not an index, damaged, of a newer format, or made with another model.
         """
         snapshot = open_snapshot(Path(path))
-        if embedder is not None:
+        if isinstance(embedder, Encoder):
             embedder_for(snapshot, embedder)
         return cls(snapshot, embedder, read_only=read_only)
 
@@ -110,7 +121,7 @@ class Index:
             IndexStateError: it is no longer the model that the index was made with.
         """
         if self._embedder is None:
-            self._embedder = embedder_for(self._snapshot, None)
+            self._embedder = embedder_for(self._snapshot, self._load)
         return self._embedder
 
     def __len__(self) -> int:

@@ -91,4 +91,4 @@ def test_readme_commands_exist() -> None:
     from lusirag.cli.main import app
 
     named = set(re.findall(r"^\| `lusirag (\w+)", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE))
-    assert named == {command.name for command in app.registered_commands}
+    assert named == {entry.name for entry in [*app.registered_commands, *app.registered_groups]}

@@ -1,0 +1,133 @@
+"""From a model's name to something that runs: which directory, which runtime, and what they need read at once."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from lusirag.embedding.catalog import EMBEDDED_MODELS
+from lusirag.embedding.description import Description, read_description
+from lusirag.embedding.fingerprint import fingerprint_of
+from lusirag.embedding.runtime import Runtime
+from lusirag.embedding.stored import weight_files
+from lusirag.embedding.tokenization import TextTokenizer
+from lusirag.errors import InvalidArgumentError, ModelError
+
+RUNTIMES = ("onnx", "torch")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model that is ready to run."""
+
+    description: Description
+    runtime: Runtime
+    tokenizer: TextTokenizer
+    fingerprint: str
+
+
+def find_directory(model: str | Path, *, revision: str | None, local_files_only: bool) -> Path:
+    """The directory of an embedded name, a path or a hub id.
+
+    Raises:
+        ModelError: there is no such model.
+    """
+    if isinstance(model, str) and model in EMBEDDED_MODELS:
+        return EMBEDDED_MODELS[model]
+    if Path(model).is_dir():
+        return Path(model)
+    from lusirag.model.source import resolve_directory
+
+    try:
+        return resolve_directory(model, revision=revision, local_files_only=local_files_only)
+    except ModelError as error:
+        raise ModelError(f"{error}; or an embedded model: {', '.join(EMBEDDED_MODELS)}") from error
+
+
+def load_model(
+    directory: Path,
+    *,
+    runtime: str | None = None,
+    device: str | None = None,
+    devices: Sequence[str] | None = None,
+    dtype: str | None = None,
+    compiled: bool = False,
+    local_files_only: bool = False,
+) -> LoadedModel:
+    """Load a model directory; arguments as for `Embedder.load`.
+
+    Raises:
+        ModelError, InvalidArgumentError, MissingDependencyError: as `Embedder.load`.
+    """
+    chosen = choose_runtime(directory, runtime=runtime, device=device, devices=devices, dtype=dtype, compiled=compiled)
+    description = read_description(directory, local_files_only=local_files_only)
+    files = [description.tokenizer_file, *weight_files(directory)]
+    # The fingerprint reads every byte of the weights: beside the rest it costs no time of its own.
+    with ThreadPoolExecutor(1) as aside:
+        fingerprint = aside.submit(fingerprint_of, description.config, files)
+        return LoadedModel(description, chosen(description), description.tokenizer(), fingerprint.result())
+
+
+def choose_runtime(
+    directory: Path,
+    *,
+    runtime: str | None,
+    device: str | None,
+    devices: Sequence[str] | None,
+    dtype: str | None,
+    compiled: bool,
+) -> Callable[[Description], Runtime]:
+    """What makes the runtime; torch is imported only where it is needed.
+
+    Raises:
+        InvalidArgumentError: no such runtime, device or dtype, or they do not go together.
+    """
+    if runtime not in (None, *RUNTIMES):
+        raise InvalidArgumentError(f"runtime is {runtime!r}; allowed: {', '.join(RUNTIMES)}, or leave it out")
+    if devices is not None and (device is not None or compiled):
+        raise InvalidArgumentError("devices stands in the place of device and compiled; give one or the other")
+    of_torch = {
+        "dtype": dtype,
+        "device": None if device == "cpu" else device,
+        "devices": devices,
+        "compiled": compiled or None,
+    }
+    asked = {name: value for name, value in of_torch.items() if value is not None}
+    if runtime == "onnx" and asked:
+        what = ", ".join(f"{name}={value!r}" for name, value in asked.items())
+        raise InvalidArgumentError(
+            f"runtime='onnx' runs in 8 bits on the CPU; it cannot be asked for together with {what}"
+        )
+    if runtime == "onnx" or (
+        runtime is None and not asked and _has_onnx_form(directory) and (device == "cpu" or not has_gpu())
+    ):
+        from lusirag.embedding.onnx_runtime import OnnxRuntime
+
+        return OnnxRuntime
+    if devices is not None:
+        from lusirag.embedding.workers import WorkerRuntime
+
+        return lambda description: WorkerRuntime(description.directory, devices=devices, dtype=dtype)
+
+    from lusirag.embedding.torch_runtime import TorchRuntime, choose_device, choose_dtype
+
+    place = choose_device(device)
+    kind = choose_dtype(dtype, place)
+    return lambda description: TorchRuntime.load(description.directory, device=place, dtype=kind, compiled=compiled)
+
+
+def _has_onnx_form(directory: Path) -> bool:
+    return (directory / "model.onnx").is_file() and importlib.util.find_spec("onnxruntime") is not None
+
+
+def has_gpu() -> bool:
+    """Whether torch would find a GPU; torch is asked only where the machine may have one."""
+    if sys.platform == "linux" and not any(Path("/dev").glob("nvidia[0-9]*")) and not Path("/dev/kfd").exists():
+        return False
+    import torch
+
+    return torch.cuda.is_available()

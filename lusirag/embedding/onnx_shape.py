@@ -1,0 +1,133 @@
+"""What an ONNX graph needs to know of a LUSIFER network, read from config.json without transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lusirag.errors import ModelError
+
+# First position of a text, by encoder type: BERT counts from 0, RoBERTa's family from the padding id + 1.
+FROM_ZERO, FROM_PADDING = ("bert",), ("xlm-roberta", "roberta", "camembert")
+GELUS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "gelu_fast", "relu")
+POOLINGS = ("mean", "weighted_mean", "cls", "last")
+PROJECTIONS = ("mlp", "linear", "none")
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderShape:
+    """A BERT-type encoder: width E, and the position embedding of a text's first token."""
+
+    layers: int
+    width: int
+    heads: int
+    activation: str
+    epsilon: float
+    first_position: int
+
+
+@dataclass(frozen=True, slots=True)
+class DecoderShape:
+    """A Llama-type language model: width D; each of its `kv_heads` keys and values serves heads / kv_heads queries."""
+
+    layers: int
+    width: int
+    heads: int
+    kv_heads: int
+    head_width: int
+    epsilon: float
+    rope_theta: float
+
+    @property
+    def group(self) -> int:
+        """How many heads share one key and value head."""
+        return self.heads // self.kv_heads
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A whole network.
+
+    Attributes:
+        encoder, decoder: its two transformers.
+        added_tokens, pooling, projection, encoder_skip: as in `LusiferConfig`.
+        dimension: O, the length of an embedding.
+        max_tokens: longest text in tokens.
+        lora_scaling: alpha / rank of the LoRA matrices in the weight file; 0 when there are none.
+    """
+
+    encoder: EncoderShape
+    decoder: DecoderShape
+    added_tokens: int
+    pooling: str
+    projection: str
+    encoder_skip: bool
+    dimension: int
+    max_tokens: int
+    lora_scaling: float
+
+
+def read_shape(config: Mapping[str, Any]) -> Shape:
+    """Read the shape of a network from its config.json.
+
+    Raises:
+        ModelError: it has a part that the ONNX graph cannot express; all such parts are listed.
+    """
+    try:
+        encoder, decoder = config["encoder_config"], config["decoder_config"]
+        if problems := list(_problems(config, encoder, decoder)):
+            raise ModelError(
+                f"this model cannot run in ONNX: {'; '.join(problems)}; load it with runtime='torch' instead"
+            )
+        lora = config.get("lora")
+        return Shape(
+            EncoderShape(
+                layers=encoder["num_hidden_layers"],
+                width=encoder["hidden_size"],
+                heads=encoder["num_attention_heads"],
+                activation=encoder["hidden_act"],
+                epsilon=encoder["layer_norm_eps"],
+                first_position=0 if encoder["model_type"] in FROM_ZERO else encoder["pad_token_id"] + 1,
+            ),
+            DecoderShape(
+                layers=decoder["num_hidden_layers"],
+                width=decoder["hidden_size"],
+                heads=decoder["num_attention_heads"],
+                kv_heads=decoder["num_key_value_heads"],
+                head_width=decoder.get("head_dim") or decoder["hidden_size"] // decoder["num_attention_heads"],
+                epsilon=decoder["rms_norm_eps"],
+                rope_theta=decoder["rope_parameters"]["rope_theta"],
+            ),
+            added_tokens=config["added_tokens"],
+            pooling=config["pooling"],
+            projection=config["projection"],
+            encoder_skip=config["encoder_skip"],
+            dimension=config["embedding_size"],
+            max_tokens=config["max_tokens"],
+            lora_scaling=lora["alpha"] / lora["rank"] if lora else 0.0,
+        )
+    except KeyError as error:
+        raise ModelError(
+            f"config.json lacks {error}, which the ONNX graph needs; save the model again with save_pretrained"
+        ) from error
+
+
+def _problems(config: Mapping[str, Any], encoder: Mapping[str, Any], decoder: Mapping[str, Any] | None) -> list[str]:
+    if decoder is None:
+        return ["it has no language model"]
+    rope = decoder["rope_parameters"] or {}
+    checks = (
+        ("the multilingual encoder's type", encoder["model_type"], FROM_ZERO + FROM_PADDING),
+        ("the encoder's activation", encoder["hidden_act"], GELUS),
+        ("the encoder's positions", encoder.get("position_embedding_type", "absolute"), ("absolute",)),
+        ("the language model's type", decoder["model_type"], ("llama",)),
+        ("the language model's activation", decoder["hidden_act"], ("silu",)),
+        ("its rotary embedding", rope.get("rope_type", "default"), ("default",)),
+        ("its attention bias", decoder.get("attention_bias", False), (False,)),
+        ("its feed-forward bias", decoder.get("mlp_bias", False), (False,)),
+        ("the connector", config["connector"], ("ff",)),
+        ("the pooling", config["pooling"], POOLINGS),
+        ("the projection", config["projection"], PROJECTIONS),
+    )
+    return [f"{name} is {value!r}, not {' or '.join(map(str, ok))}" for name, value, ok in checks if value not in ok]
