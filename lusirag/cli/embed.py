@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from lusirag.cli.console import output, write_json
-from lusirag.cli.options import BatchTokens, Device, Dtype, Json, Model, Runtime
+from lusirag.cli.options import BatchTokens, Device, Dimension, Dtype, Json, Model, Runtime, on_devices
 
 LINES_AT_ONCE = 1024
 
@@ -21,6 +21,14 @@ class Role(StrEnum):
     DOCUMENT = "document"
 
 
+class Precision(StrEnum):
+    """How the numbers of a vector are written."""
+
+    FLOAT32 = "float32"
+    INT8 = "int8"
+    BINARY = "binary"
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command("embed")(embed)
@@ -30,10 +38,14 @@ def embed(
     texts: Annotated[list[str] | None, typer.Argument(metavar="[TEXT]...", help="Texts; none: lines of stdin.")] = None,
     role: Annotated[Role, typer.Option("--role", help="Embed as queries or as documents.")] = Role.QUERY,
     instruction: Annotated[str | None, typer.Option("--instruction", help="For models trained with them.")] = None,
+    precision: Annotated[
+        Precision, typer.Option("--precision", help="int8: whole numbers; binary: bytes, a bit a value.")
+    ] = Precision.FLOAT32,
     model: Model = "lusifer-mini",
     runtime: Runtime = None,
     device: Device = None,
     dtype: Dtype = None,
+    dimension: Dimension = None,
     batch_tokens: BatchTokens = None,
     as_json: Json = False,
 ) -> None:
@@ -42,13 +54,19 @@ def embed(
 
     from lusirag.embedding import Embedder
 
-    embedder = Embedder.load(model, runtime=runtime, device=device, dtype=dtype, batch_tokens=batch_tokens)
-    encode = embedder.encode_queries if role is Role.QUERY else embedder.encode_documents
     source = iter(texts or (line.rstrip("\r\n") for line in sys.stdin))
-    while some := list(islice(source, LINES_AT_ONCE)):
-        for text, vector in zip(some, encode(some, instruction=instruction), strict=True):
-            if as_json:
-                write_json({"text": text, "vector": [round(float(value), 7) for value in vector]})
-            else:
-                first = ", ".join(f"{value:+.3f}" for value in vector[:6])
-                output().print(f"[{first}, ... {len(vector)} values]  {text}", markup=False)
+    with Embedder.load(
+        model, runtime=runtime, dtype=dtype, dimension=dimension, batch_tokens=batch_tokens, **on_devices(device)
+    ) as embedder:
+        encode = embedder.encode_queries if role is Role.QUERY else embedder.encode_documents
+        while some := list(islice(source, LINES_AT_ONCE)):
+            vectors = encode(some, instruction=instruction, precision=precision.value)
+            for text, vector in zip(some, vectors, strict=True):
+                numbers = [round(value, 7) for value in vector.tolist()]
+                if as_json:
+                    write_json({"text": text, "vector": numbers})
+                else:
+                    first = ", ".join(
+                        f"{value:+.3f}" if isinstance(value, float) else f"{value}" for value in numbers[:6]
+                    )
+                    output().print(f"[{first}, ... {len(vector)} values]  {text}", markup=False)

@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lusirag.cli.console import note, show_pairs, size, write_json
-from lusirag.cli.options import BatchTokens, Device, Dtype, IndexDirectory, Json, Model, Quiet, Runtime
+from lusirag.cli.options import (
+    BatchTokens,
+    Device,
+    Dimension,
+    Dtype,
+    IndexDirectory,
+    Json,
+    Model,
+    Quiet,
+    Runtime,
+    on_devices,
+)
 
 if TYPE_CHECKING:
     from lusirag.cli.building import Built
@@ -60,6 +71,7 @@ def index(
     runtime: Runtime = None,
     device: Device = None,
     dtype: Dtype = None,
+    dimension: Dimension = None,
     batch_tokens: BatchTokens = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -82,10 +94,14 @@ def index(
     )
     rows = Rows(corpus)
     recorded = resolved_sources(sources)
-    embedder = Embedder.load(model, runtime=runtime, device=device, dtype=dtype, batch_tokens=batch_tokens)
-    with open_for_building(
-        out, embedder, recorded, chunk_tokens=chunk_tokens, overlap=overlap, overwrite=overwrite
-    ) as opened:
+    with (
+        Embedder.load(
+            model, runtime=runtime, dtype=dtype, dimension=dimension, batch_tokens=batch_tokens, **on_devices(device)
+        ) as embedder,
+        open_for_building(
+            out, embedder, recorded, chunk_tokens=chunk_tokens, overlap=overlap, overwrite=overwrite
+        ) as opened,
+    ):
         try:
             built = fill(
                 opened,

@@ -1,7 +1,8 @@
-"""`lusirag models`: which models can be loaded by name; `lusirag models export`: a model's ONNX form."""
+"""`lusirag models`: which models can be loaded by name; `lusirag models export`: a model in another form."""
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -62,25 +63,60 @@ def models(context: typer.Context, as_json: Json = False) -> None:
     output().print("Any LUSIFER model directory or hub id works too: --model ./my-model, --model owner/name")
 
 
+class Form(StrEnum):
+    """What an export is for."""
+
+    ONNX = "onnx"
+    MODEL = "model"
+    SENTENCE_TRANSFORMERS = "sentence-transformers"
+
+
 def export(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Embedded name, model directory or hub id.")],
     out: Annotated[Path, typer.Option("--out", "-o", envvar="LUSIRAG_OUT", help="The directory to write.")],
+    form: Annotated[
+        Form,
+        typer.Option(
+            "--format",
+            help="onnx: runs on a CPU without torch; model: a whole directory, LoRA merged, to go on with; "
+            "sentence-transformers: opened by that library.",
+        ),
+    ] = Form.ONNX,
+    bits: Annotated[int | None, typer.Option("--bits", help="With --format model: 8 or 4, rounded blocks.")] = None,
     graph_only: Annotated[
-        bool, typer.Option("--graph-only", help="Leave out the weights for programs other than lusirag.")
+        bool,
+        typer.Option("--graph-only", help="With --format onnx: leave out the weights for programs other than lusirag."),
     ] = False,
+    push: Annotated[str | None, typer.Option("--push", help="Then upload it to the hub as OWNER/NAME.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Write a model's ONNX form: lusirag then runs it on a CPU without torch, about six times as fast.
+    """Write a model in another form.
 
-    --out may be the model's own directory; otherwise it becomes a copy of it.
+    With --format onnx, --out may be the model's own directory; it otherwise becomes a copy of it.
     """
+    from lusirag.embedding.exporting import export_model, export_sentence_transformers, push_to_hub
     from lusirag.embedding.loading import find_directory
-    from lusirag.embedding.onnx_export import export_onnx
+    from lusirag.errors import InvalidArgumentError
 
+    if (bits is not None and form is not Form.MODEL) or (graph_only and form is not Form.ONNX):
+        raise InvalidArgumentError("--bits goes with --format model, --graph-only with --format onnx; leave it out")
     source = find_directory(model, revision=None, local_files_only=False)
-    note(f"measuring {model} on text in many languages; this takes a few seconds")
-    files = export_onnx(source, out, graph_only=graph_only)
+    if form is Form.ONNX:
+        from lusirag.embedding.onnx_export import export_onnx
+
+        note(f"measuring {model} on text in many languages; this takes a few seconds")
+        files = export_onnx(source, out, graph_only=graph_only)
+    else:
+        if form is Form.MODEL:
+            export_model(source, out, bits=bits)
+        else:
+            export_sentence_transformers(source, out)
+        files = sorted(file for file in out.iterdir() if file.is_file())
+    address = None if push is None else push_to_hub(out, push)
     if as_json:
-        write_json({"directory": str(out), "files": {file.name: file.stat().st_size for file in files}})
+        facts = {"directory": str(out), "files": {file.name: file.stat().st_size for file in files}}
+        write_json(facts | ({} if address is None else {"uploaded": address}))
     else:
         show_pairs((file.name, size(file.stat().st_size)) for file in files)
+        if address is not None:
+            output().print(address)

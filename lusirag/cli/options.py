@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,7 +13,16 @@ Model = Annotated[
     ),
 ]
 Device = Annotated[
-    str | None, typer.Option("--device", envvar="LUSIRAG_DEVICE", help="cpu, cuda, cuda:1, ...; chosen when left out.")
+    str | None,
+    typer.Option(
+        "--device",
+        envvar="LUSIRAG_DEVICE",
+        help="cpu, cuda, cuda:1, or several with commas between: cuda:0,cuda:1; chosen when left out.",
+    ),
+]
+Dimension = Annotated[
+    int | None,
+    typer.Option("--dimension", envvar="LUSIRAG_DIMENSION", help="Cut vectors to this length, for models made for it."),
 ]
 Dtype = Annotated[
     str | None, typer.Option("--dtype", envvar="LUSIRAG_DTYPE", help="float32, bfloat16 or float16 for the weights.")
@@ -31,3 +40,10 @@ BatchTokens = Annotated[
 Json = Annotated[bool, typer.Option("--json", envvar="LUSIRAG_JSON", help="Write one JSON object a line.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", envvar="LUSIRAG_QUIET", help="Show no progress.")]
 IndexDirectory = Annotated[str, typer.Argument(metavar="DIR", help="An index directory made by `lusirag index`.")]
+
+
+def on_devices(device: str | None) -> dict[str, Any]:
+    """What --device means to `Embedder.load`: one device, or several with a worker process each."""
+    if device is None or "," not in device:
+        return {"device": device}
+    return {"devices": [name.strip() for name in device.split(",") if name.strip()]}

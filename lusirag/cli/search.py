@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lusirag.cli.console import note, output, shorten, write_json
-from lusirag.cli.options import Device, Dtype, IndexDirectory, Json, Runtime
+from lusirag.cli.options import Device, Dtype, IndexDirectory, Json, Runtime, on_devices
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,7 +48,7 @@ def search(
     from lusirag.index import Index
 
     def load(name: str, dimension: int | None) -> Embedder:
-        return Embedder.load(name, dimension=dimension, runtime=runtime, device=device, dtype=dtype)
+        return Embedder.load(name, dimension=dimension, runtime=runtime, dtype=dtype, **on_devices(device))
 
     with Index.open(directory, load, read_only=True) as index:
         if not index.info()["complete"]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from lusirag import Index
 from tests.command_line import ROWS, Run
 
 
@@ -195,6 +196,57 @@ def test_embed_writes_vectors(run: Run, monkeypatch: pytest.MonkeyPatch) -> None
     assert run("embed", "--json").records == records
     assert run("embed", "one", "--json", "--role", "document").records != records[:1]
     assert "32 values" in run("embed", "one").out
+
+
+def test_embed_writes_smaller_vectors(run: Run) -> None:
+    [short] = run("embed", "one", "--json", "--dimension", 8).records
+    assert len(short["vector"]) == 8
+    [whole] = run("embed", "one", "--json", "--precision", "int8").records
+    assert max(map(abs, whole["vector"])) == 127
+    [bits] = run("embed", "one", "--json", "--precision", "binary").records
+    assert len(bits["vector"]) == 4
+    assert "32 values" in run("embed", "one", "--precision", "int8").out
+
+
+def test_several_devices_are_named_with_commas(run: Run) -> None:
+    expected = run("embed", "one", "two", "--json").records
+    for record, other in zip(
+        run("embed", "one", "two", "--json", "--device", "cpu,cpu").records, expected, strict=True
+    ):
+        assert record["vector"] == pytest.approx(other["vector"], abs=1e-5)
+    assert run("embed", "one", "--device", "cpu,nowhere").code == 1
+
+
+def test_an_index_of_shorter_vectors_is_searched_with_them(run: Run, corpus: Path, tmp_path: Path) -> None:
+    assert run("index", corpus, "--out", tmp_path / "short", "--dimension", 16).code == 0
+    assert len(run("search", tmp_path / "short", "marry", "--json").records) == 4
+    assert json.loads(run("info", tmp_path / "short", "--json").out)["dimension"] == 16
+    with Index.open(tmp_path / "short") as index:
+        assert len(index.search("marry", k=2)) == 2
+
+
+@pytest.mark.parametrize("form", ["model", "sentence-transformers"])
+def test_models_export_writes_directories(run: Run, tiny_directory: Path, tmp_path: Path, form: str) -> None:
+    result = run("models", "export", tiny_directory, "--out", tmp_path / "out", "--format", form, "--json")
+    assert result.code == 0, result.err
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= result.records[0]["files"].keys()
+    vectors = [run("embed", "one", "--json", "--model", each).records for each in (tiny_directory, tmp_path / "out")]
+    assert vectors[0][0]["vector"] == pytest.approx(vectors[1][0]["vector"], abs=1e-6)
+    again = run("models", "export", tiny_directory, "--out", tmp_path / "out", "--format", form)
+    assert again.code == 2
+    assert "is not an empty folder" in again.err
+
+
+def test_models_export_stores_in_blocks(run: Run, tiny_directory: Path, tmp_path: Path) -> None:
+    for bits in (8, 4):
+        out = tmp_path / str(bits)
+        assert run("models", "export", tiny_directory, "--out", out, "--format", "model", "--bits", bits).code == 0
+    sizes = [
+        (folder / "model.safetensors").stat().st_size for folder in (tmp_path / "4", tmp_path / "8", tiny_directory)
+    ]
+    assert sizes == sorted(sizes)
+    assert len(set(sizes)) == 3
+    assert run("models", "export", tiny_directory, "--out", tmp_path / "no", "--bits", 8).code == 2
 
 
 def test_models_lists_the_embedded_model(run: Run) -> None:
