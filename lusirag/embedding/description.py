@@ -42,10 +42,7 @@ class Description:
         Raises:
             ModelError: it is missing or damaged.
         """
-        file = self.directory / TOKENIZER
-        if not file.is_file():
-            raise ModelError(f"{self.directory} lacks {TOKENIZER}; copy or download the whole model directory")
-        return TextTokenizer(file, max_tokens=self.max_tokens)
+        return TextTokenizer(self.directory / TOKENIZER, max_tokens=self.max_tokens)
 
 
 def read_description(directory: Path) -> Description:

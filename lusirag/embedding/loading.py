@@ -57,10 +57,12 @@ def load_model(directory: Path, *, runtime: str | None, device: str | None, dtyp
     chosen = choose_runtime(directory, runtime=runtime, device=device, dtype=dtype)
     description = read_description(directory)
     files = [directory / TOKENIZER, *weight_files(directory)]
+    if not files[0].is_file():
+        raise ModelError(f"{directory} lacks {TOKENIZER}; copy or download the whole model directory")
     # The fingerprint reads every byte of the weights: beside the rest it costs no time of its own.
     with ThreadPoolExecutor(1) as aside:
-        tokenizer = description.tokenizer()
         fingerprint = aside.submit(fingerprint_of, description.config, files)
+        tokenizer = description.tokenizer()
         return LoadedModel(description, chosen(description), tokenizer, fingerprint.result())
 
 
