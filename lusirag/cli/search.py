@@ -51,7 +51,7 @@ def search(
         return Embedder.load(name, dimension=dimension, runtime=runtime, dtype=dtype, **on_devices(device))
 
     with Index.open(directory, load, read_only=True) as index:
-        if not index.info()["complete"]:
+        if not index.complete:
             note("this index is not complete: `lusirag index` was interrupted; run it again to continue")
         hits = index.search(query, k=k, mode=mode.value, languages=languages or None, instruction=instruction)
     if as_json:

@@ -4,12 +4,18 @@ for batch in Corpus(["news.jsonl.gz", "pages/"]):
     batch = chunker.chunk(identify_languages(batch))
 """
 
-from lusirag.corpus.chunking import Chunker
-from lusirag.corpus.corpus import Corpus
-from lusirag.corpus.documents import documents_to_batches
-from lusirag.corpus.fields import FieldNames
-from lusirag.corpus.language import identify, identify_languages
-from lusirag.corpus.schema import CHUNK_COLUMN, CHUNK_TYPE, CORPUS_FIELDS
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lusirag.corpus.chunking import Chunker
+    from lusirag.corpus.corpus import Corpus
+    from lusirag.corpus.documents import documents_to_batches
+    from lusirag.corpus.fields import FieldNames
+    from lusirag.corpus.language import identify, identify_languages
+    from lusirag.corpus.schema import CHUNK_COLUMN, CHUNK_TYPE, CORPUS_FIELDS
 
 __all__ = [
     "CHUNK_COLUMN",
@@ -22,3 +28,22 @@ __all__ = [
     "identify",
     "identify_languages",
 ]
+
+_HOME = {
+    "CHUNK_COLUMN": "schema",
+    "CHUNK_TYPE": "schema",
+    "CORPUS_FIELDS": "schema",
+    "Chunker": "chunking",
+    "Corpus": "corpus",
+    "FieldNames": "fields",
+    "documents_to_batches": "documents",
+    "identify": "language",
+    "identify_languages": "language",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # A search needs the schema, not the readers of a dozen formats; those import for a third of a second.
+    if name not in _HOME:
+        raise AttributeError(f"module 'lusirag.corpus' has no attribute {name!r}; it has {', '.join(__all__)}")
+    return getattr(importlib.import_module(f"lusirag.corpus.{_HOME[name]}"), name)

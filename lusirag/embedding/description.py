@@ -69,7 +69,8 @@ def read_description(directory: Path, *, local_files_only: bool = False) -> Desc
         raise ModelError(f"{directory} has no {CONFIG}: it is no model directory") from error
     except (OSError, ValueError) as error:
         raise ModelError(f"{file} cannot be read ({error}); copy or download it again") from error
-    if not isinstance(config, dict) or config.get("model_type") != MODEL_TYPE or not (directory / TOKENIZER).is_file():
+    ours = isinstance(config, dict) and config.get("model_type") == MODEL_TYPE
+    if not ours or (config.get("base_models") and not (directory / TOKENIZER).is_file()):
         return _described_by_transformers(directory, config, local_files_only=local_files_only)
     return _describe(directory, config, config, directory / TOKENIZER)
 

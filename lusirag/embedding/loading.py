@@ -66,10 +66,13 @@ def load_model(
     chosen = choose_runtime(directory, runtime=runtime, device=device, devices=devices, dtype=dtype, compiled=compiled)
     description = read_description(directory, local_files_only=local_files_only)
     files = [description.tokenizer_file, *weight_files(directory)]
+    if not files[0].is_file():
+        raise ModelError(f"{directory} lacks {files[0].name}; copy or download the whole model directory")
     # The fingerprint reads every byte of the weights: beside the rest it costs no time of its own.
     with ThreadPoolExecutor(1) as aside:
         fingerprint = aside.submit(fingerprint_of, description.config, files)
-        return LoadedModel(description, chosen(description), description.tokenizer(), fingerprint.result())
+        tokenizer = description.tokenizer()
+        return LoadedModel(description, chosen(description), tokenizer, fingerprint.result())
 
 
 def choose_runtime(

@@ -148,8 +148,11 @@ def sums_may_overflow() -> bool:
 
 
 def usable_cores() -> int:
-    """Physical cores, but no more than this process may use."""
-    import psutil
-
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, min(psutil.cpu_count(logical=False) or 1, allowed or 1))
+    """Physical cores that this process may use; where the system does not tell, all that it names."""
+    if not hasattr(os, "sched_getaffinity"):
+        return os.cpu_count() or 1
+    cores = set()
+    for number in os.sched_getaffinity(0):
+        siblings = Path(f"/sys/devices/system/cpu/cpu{number}/topology/thread_siblings_list")
+        cores.add(siblings.read_text("ascii") if siblings.is_file() else str(number))
+    return len(cores)

@@ -17,7 +17,7 @@ from safetensors.numpy import load_file, save_file
 
 from lusirag.embedding.onnx_names import norms
 from lusirag.embedding.onnx_shape import Shape
-from lusirag.embedding.onnx_weights import Matrix
+from lusirag.embedding.onnx_weights import matrix
 from lusirag.embedding.stored import Floats, StoredTensor
 from lusirag.errors import ModelError
 
@@ -37,8 +37,8 @@ def smoothing_factors(
     """
     factors = {}
     for norm, readers in norms(shape).items():
-        weights = np.concatenate([Matrix(name, stored, shape).rows(slice(None)) for name in readers])  # (out, in)
-        columns = np.abs(weights).max(axis=0)  # (in,)
+        weights = np.concatenate([matrix(name, stored, shape) for name in readers], axis=1)  # (in, out)
+        columns = np.abs(weights).max(axis=1)  # (in,)
         raw = np.maximum(largest[norm], SMALLEST) ** ALPHA / np.maximum(columns, SMALLEST) ** (1 - ALPHA)
         factors[norm] = (raw / np.exp(np.log(raw).mean())).astype(np.float16).astype(np.float32)
     return factors

@@ -27,20 +27,23 @@ class StoredTensor:
     """One tensor of a safetensors file.
 
     Attributes:
-        file: the file. offset, length: its bytes in it.
+        file: the file. content: all its bytes, mapped.
         dtype: "F32", "F16", "BF16", "U8" or "I8".
         shape: as stored.
+        offset, length: its bytes in the file.
     """
 
     file: Path
+    content: npt.NDArray[np.uint8]
     dtype: str
     shape: tuple[int, ...]
     offset: int
     length: int
 
     def raw(self) -> npt.NDArray[Any]:
-        """The numbers as they lie there, mapped and not copied; BF16 as the upper half of a float32's bits."""
-        return np.memmap(self.file, dtype=TYPES[self.dtype], mode="r", offset=self.offset, shape=self.shape)
+        """The numbers as they lie there, not copied; BF16 as the upper half of a float32's bits."""
+        part = self.content[self.offset : self.offset + self.length]
+        return part.view(TYPES[self.dtype]).reshape(self.shape)
 
     def floats(self) -> Floats:
         """A copy as float32."""
@@ -89,6 +92,7 @@ def _tensors_of(file: Path) -> dict[str, StoredTensor]:
         if not 0 < length <= size - 8:
             raise ValueError("it is cut short or not safetensors")
         header: Mapping[str, Any] = json.loads(stream.read(length))
+    content = np.memmap(file, dtype=np.uint8, mode="r").view(np.ndarray)
     tensors = {}
     for name, entry in header.items():
         if name == "__metadata__":
@@ -99,5 +103,5 @@ def _tensors_of(file: Path) -> dict[str, StoredTensor]:
             raise ValueError(f"{name} is of type {entry['dtype']}, readable are {', '.join(TYPES)}")
         if 8 + length + end > size or end - start != np.prod(shape) * np.dtype(TYPES[entry["dtype"]]).itemsize:
             raise ValueError(f"{name} is cut short")
-        tensors[name] = StoredTensor(file, entry["dtype"], shape, 8 + length + start, end - start)
+        tensors[name] = StoredTensor(file, content, entry["dtype"], shape, 8 + length + start, end - start)
     return tensors

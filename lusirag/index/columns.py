@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -12,6 +15,14 @@ from lusirag.errors import InvalidArgumentError
 
 CORPUS = pa.schema(CORPUS_FIELDS)
 FIXED = (*CORPUS.names, CHUNK_COLUMN)
+
+
+def numbers(column: pa.Array) -> npt.NDArray[Any]:
+    """A column of numbers without nulls as numpy sees it, not copied.
+
+    NOTE: pyarrow's own to_numpy imports pandas where that is installed, a third of a search's time.
+    """
+    return np.from_dlpack(column)
 
 
 def user_fields(schema: pa.Schema) -> list[pa.Field]:

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from lusirag.corpus import CHUNK_COLUMN, CHUNK_TYPE
 from lusirag.errors import IndexStateError
-from lusirag.index.columns import CORPUS
+from lusirag.index.columns import CORPUS, numbers
 from lusirag.index.files import damaged
 
 _CACHED_BATCHES = 256
@@ -86,7 +86,7 @@ class Documents:
         combined = encoded.combine_chunks() if encoded.num_chunks else pa.array([], encoded.type)
         if isinstance(combined, pa.ChunkedArray):
             combined = combined.chunk(0)
-        return combined.indices.to_numpy(zero_copy_only=False).astype(np.int32), tuple(combined.dictionary.to_pylist())
+        return numbers(combined.indices).astype(np.int32), tuple(combined.dictionary.to_pylist())
 
     def _locate(self, row: int) -> tuple[pa.RecordBatch, int]:
         number = int(np.searchsorted(self.offsets, row, side="right")) - 1

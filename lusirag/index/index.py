@@ -113,6 +113,11 @@ class Index:
         return self._snapshot.directory
 
     @property
+    def complete(self) -> bool:
+        """False while a synchronisation has begun and not ended."""
+        return self._snapshot.manifest.complete
+
+    @property
     def embedder(self) -> Encoder:
         """The model of this index, loaded when it is first needed.
 

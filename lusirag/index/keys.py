@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from lusirag.index.columns import numbers
+
 SCHEMA = pa.schema(
     [
         pa.field("id_hash", pa.uint64(), nullable=False),
@@ -61,10 +63,10 @@ class Keys:
     """The keys of one segment, read where they lie in a memory map."""
 
     def __init__(self, batch: pa.RecordBatch) -> None:
-        self.id_hashes: npt.NDArray[np.uint64] = batch.column(0).to_numpy()
-        self.content_hashes: npt.NDArray[np.uint64] = batch.column(1).to_numpy()
-        self.first_rows: npt.NDArray[np.uint32] = batch.column(2).to_numpy()
-        self.rows: npt.NDArray[np.uint32] = batch.column(3).to_numpy()
+        self.id_hashes: npt.NDArray[np.uint64] = numbers(batch.column(0))
+        self.content_hashes: npt.NDArray[np.uint64] = numbers(batch.column(1))
+        self.first_rows: npt.NDArray[np.uint32] = numbers(batch.column(2))
+        self.rows: npt.NDArray[np.uint32] = numbers(batch.column(3))
 
     def __len__(self) -> int:
         return len(self.id_hashes)

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from lusirag.index import keys
-from lusirag.index.columns import rebatch
+from lusirag.index.columns import numbers, rebatch
 from lusirag.index.documents import Documents
 from lusirag.index.files import FileRecord, damaged, problem_with, storage_errors, sync_directory, write_file
 from lusirag.index.manifest import SegmentRecord
@@ -189,7 +189,7 @@ def _map_only_batch(path: Path, schema: pa.Schema, rows: int) -> pa.RecordBatch:
 def _map_vectors(folder: Path, rows: int, dimension: int) -> Vectors:
     schema = pa.schema([pa.field("vector", pa.list_(pa.float32(), dimension))])
     batch = _map_only_batch(folder / VECTORS_FILE, schema, rows)
-    values = batch.column(0).flatten().to_numpy(zero_copy_only=True)
+    values = numbers(batch.column(0).flatten())
     return cast(Vectors, values.reshape(rows, dimension))
 
 

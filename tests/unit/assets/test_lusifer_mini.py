@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
+import numpy as np
+import pyarrow.parquet as pq
 import torch
 from safetensors import safe_open
+from safetensors.numpy import load_file
 
-from lusirag.embedding.catalog import EMBEDDED_MODELS
+from lusirag import Embedder
+from lusirag.embedding.catalog import ASSETS, EMBEDDED_MODELS
+from lusirag.embedding.onnx_export import export_onnx
 from lusirag_training.vocabulary import DEFAULT_SIZE
 
 DIRECTORY = EMBEDDED_MODELS["lusifer-mini"]
@@ -15,7 +22,8 @@ DIRECTORY = EMBEDDED_MODELS["lusifer-mini"]
 
 def test_files_and_size() -> None:
     files = {file.name: file.stat().st_size for file in DIRECTORY.iterdir()}
-    assert {"config.json", "model.safetensors", "tokenizer.json", "README.md"} <= files.keys()
+    assert {"config.json", "model.safetensors", "tokenizer.json", "README.md", "model.onnx"} <= files.keys()
+    assert files["model.onnx"] <= 200_000
     assert {name for name in files if name.startswith("LICENSE-")} == {
         "LICENSE-SmolLM2",
         "LICENSE-multilingual-e5-small",
@@ -46,10 +54,32 @@ def test_tokenizer_and_config_agree_on_the_vocabulary() -> None:
 
 
 def test_the_embedder_finds_an_answer_in_another_language() -> None:
-    from lusirag import Embedder
-
     embedder = Embedder.load("lusifer-mini")
     assert (embedder.dimension, embedder.max_tokens) == (384, 512)
     queries = embedder.encode_queries(["Nani ana haki ya kupata elimu?", "Как пожарить картошку?"])
     documents = embedder.encode_documents(["Everyone has the right to education.", "Fry the potatoes in hot oil."])
     assert torch.from_numpy(queries @ documents.T).argmax(dim=1).tolist() == [0, 1]
+
+
+def test_the_onnx_form_is_what_export_writes_now(tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(DIRECTORY, copy)
+    for name in ("model.onnx", "smoothing.safetensors"):
+        (copy / name).unlink()
+    export_onnx(copy, copy, graph_only=True)
+    assert (copy / "model.onnx").read_bytes() == (DIRECTORY / "model.onnx").read_bytes()
+    written, committed = (load_file(folder / "smoothing.safetensors") for folder in (copy, DIRECTORY))
+    assert written.keys() == committed.keys()
+    for norm, factors in committed.items():  # measured in float32, whose last bits depend on the machine
+        np.testing.assert_allclose(written[norm], factors, rtol=0.01, err_msg=norm)
+
+
+def test_in_8_bits_vectors_stay_what_they_are_in_float32() -> None:
+    rows = pq.read_table(ASSETS / "udhr.parquet", columns=["text", "article"]).to_pylist()
+    texts = [row["text"] for row in rows if row["article"] == 25][::2]
+    by_onnx, by_torch = (Embedder.load("lusifer-mini", runtime=runtime) for runtime in ("onnx", "torch"))
+    assert by_onnx.fingerprint == by_torch.fingerprint
+    assert len(texts) > 40
+    cosines = (by_onnx.encode_documents(texts) * by_torch.encode_documents(texts)).sum(axis=1)
+    assert cosines.mean() >= 0.999
+    assert cosines.min() >= 0.998

@@ -1,11 +1,14 @@
-"""`lusirag --help` and `import lusirag` load nothing heavy."""
+"""`lusirag --help` and `import lusirag` load nothing heavy; searching with the embedded model loads no torch."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from lusirag import Document, Embedder, Index
 
 HEAVY = ("torch", "transformers", "pyarrow", "faiss", "numpy", "tokenizers", "huggingface_hub", "peft", "pandas")
 
@@ -26,6 +29,25 @@ def test_no_heavy_module_is_loaded(arguments: list[str]) -> None:
     program = PROGRAM.format(arguments=arguments, heavy=HEAVY)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1].split() == ["LOADED"]
+
+
+@pytest.fixture(scope="module")
+def small_index(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An index of one document, made with the embedded model."""
+    directory = tmp_path_factory.mktemp("small") / "index"
+    with Index.create(directory, Embedder.load("lusifer-mini", device="cpu")) as index:
+        index.add([Document(id="a", text="Everyone has the right to education.")])
+    return directory
+
+
+@pytest.mark.parametrize("command", ["search", "embed"])
+def test_the_embedded_model_needs_no_torch(command: str, small_index: Path) -> None:
+    arguments = [command, *([str(small_index)] if command == "search" else []), "Nani ana haki ya elimu?", "--json"]
+    program = PROGRAM.format(arguments=arguments, heavy=("torch", "transformers", "peft", "pandas", "onnx"))
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    answer, loaded = done.stdout.splitlines()
+    assert loaded.split() == ["LOADED"]
+    assert ("Everyone has the right" in answer) == (command == "search")
 
 
 def test_importing_lusirag_loads_nothing_heavy() -> None:
