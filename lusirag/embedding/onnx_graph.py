@@ -51,6 +51,9 @@ def build_network(g: Nodes, shape: Shape, linear: Linear, words: Sequence[str]) 
     """
     texts = g("Slice", g("Shape", INPUT), [0], [1])  # [B]
     encoded = encoder(g, shape, linear, word_embeddings(g, words, shape.encoder.width), texts)  # (N, E)
+    if shape.language_model is None:
+        by_text = g("Reshape", encoded, sizes(g, texts, -1, shape.encoder.width))  # (B, S, E)
+        return projection(g, shape, pooler(g, shape, by_text))
     connected = connector(g, shape, linear, encoded, texts)  # (B, T, D)
     decoded = decoder(g, shape, linear, connected, texts)  # (B, T, D)
     embeddings = projection(g, shape, pooler(g, shape, decoded))  # (B, O)

@@ -22,12 +22,11 @@ def matrices(shape: Shape) -> list[str]:
     encoder = [f"attention.self.{part}" for part in ("query", "key", "value")]
     encoder += ["attention.output.dense", "intermediate.dense", "output.dense"]
     decoder = [f"self_attn.{part}_proj" for part in "qkvo"] + [f"mlp.{part}_proj" for part in ("gate", "up", "down")]
-    return [
-        *(f"{ENCODER}.encoder.layer.{layer}.{part}" for layer in range(shape.encoder.layers) for part in encoder),
-        "connector.feed_forward.0",
-        "connector.feed_forward.2",
-        *(f"{DECODER}.layers.{layer}.{part}" for layer in range(shape.decoder.layers) for part in decoder),
-    ]
+    names = [f"{ENCODER}.encoder.layer.{layer}.{part}" for layer in range(shape.encoder.layers) for part in encoder]
+    if shape.language_model is None:
+        return names
+    names += ["connector.feed_forward.0", "connector.feed_forward.2"]
+    return names + [f"{DECODER}.layers.{layer}.{part}" for layer in range(shape.decoder.layers) for part in decoder]
 
 
 def projections(shape: Shape) -> list[str]:
@@ -42,6 +41,8 @@ def norms(shape: Shape) -> dict[str, list[str]]:
         name = f"{ENCODER}.encoder.layer.{layer}"
         readers[encoder_norm(layer - 1)] = [f"{name}.attention.self.{part}" for part in ("query", "key", "value")]
         readers[f"{name}.attention.output.LayerNorm"] = [f"{name}.intermediate.dense"]
+    if shape.language_model is None:
+        return readers
     readers[encoder_norm(shape.encoder.layers - 1)] = ["connector.feed_forward.0"]
     for layer in range(shape.decoder.layers):
         name = f"{DECODER}.layers.{layer}"
@@ -52,8 +53,12 @@ def norms(shape: Shape) -> dict[str, list[str]]:
 
 def vectors(shape: Shape) -> list[str]:
     """Names of biases, norms' weights and added tokens."""
-    names = [f"{norm}.weight" for norm in norms(shape)] + [f"{DECODER}.norm.weight"]
-    names += [f"{norm}.bias" for norm in norms(shape) if norm.startswith(ENCODER)]
+    last = encoder_norm(shape.encoder.layers - 1)  # read by no matrix where there is no connector
+    of_encoder = list(dict.fromkeys([*(norm for norm in norms(shape) if norm.startswith(ENCODER)), last]))
+    of_decoder = [norm for norm in norms(shape) if norm.startswith(DECODER)]
+    if shape.language_model is not None:
+        of_decoder.append(f"{DECODER}.norm")
+    names = [f"{norm}.weight" for norm in of_encoder + of_decoder] + [f"{norm}.bias" for norm in of_encoder]
     layers = matrices(shape) + projections(shape)
     # The keys' bias is left out: it adds the same to all scores of a query, which softmax does not see.
     names += [f"{name}.bias" for name in layers if not name.startswith(DECODER) and not name.endswith(".key")]

@@ -50,7 +50,8 @@ class Shape:
     """A whole network.
 
     Attributes:
-        encoder, decoder: its two transformers.
+        encoder: the multilingual encoder.
+        language_model: None where the encoder's output is pooled.
         added_tokens, pooling, projection, encoder_skip: as in `LusiferConfig`.
         dimension: O, the length of an embedding.
         max_tokens: longest text in tokens.
@@ -58,7 +59,7 @@ class Shape:
     """
 
     encoder: EncoderShape
-    decoder: DecoderShape
+    language_model: DecoderShape | None
     added_tokens: int
     pooling: str
     projection: str
@@ -66,6 +67,13 @@ class Shape:
     dimension: int
     max_tokens: int
     lora_scaling: float
+
+    @property
+    def decoder(self) -> DecoderShape:
+        """The language model of a network that has one."""
+        if self.language_model is None:
+            raise ModelError("this network has no language model")
+        return self.language_model
 
 
 def read_shape(config: Mapping[str, Any]) -> Shape:
@@ -90,15 +98,7 @@ def read_shape(config: Mapping[str, Any]) -> Shape:
                 epsilon=encoder["layer_norm_eps"],
                 first_position=0 if encoder["model_type"] in FROM_ZERO else encoder["pad_token_id"] + 1,
             ),
-            DecoderShape(
-                layers=decoder["num_hidden_layers"],
-                width=decoder["hidden_size"],
-                heads=decoder["num_attention_heads"],
-                kv_heads=decoder["num_key_value_heads"],
-                head_width=decoder.get("head_dim") or decoder["hidden_size"] // decoder["num_attention_heads"],
-                epsilon=decoder["rms_norm_eps"],
-                rope_theta=decoder["rope_parameters"]["rope_theta"],
-            ),
+            None if decoder is None else _decoder(decoder),
             added_tokens=config["added_tokens"],
             pooling=config["pooling"],
             projection=config["projection"],
@@ -113,21 +113,35 @@ def read_shape(config: Mapping[str, Any]) -> Shape:
         ) from error
 
 
+def _decoder(config: Mapping[str, Any]) -> DecoderShape:
+    return DecoderShape(
+        layers=config["num_hidden_layers"],
+        width=config["hidden_size"],
+        heads=config["num_attention_heads"],
+        kv_heads=config["num_key_value_heads"],
+        head_width=config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"],
+        epsilon=config["rms_norm_eps"],
+        rope_theta=config["rope_parameters"]["rope_theta"],
+    )
+
+
 def _problems(config: Mapping[str, Any], encoder: Mapping[str, Any], decoder: Mapping[str, Any] | None) -> list[str]:
-    if decoder is None:
-        return ["it has no language model"]
-    rope = decoder["rope_parameters"] or {}
-    checks = (
+    checks: list[tuple[str, Any, tuple[Any, ...]]] = [
         ("the multilingual encoder's type", encoder["model_type"], FROM_ZERO + FROM_PADDING),
-        ("the encoder's activation", encoder["hidden_act"], GELUS),
+        ("the encoder's activation", encoder.get("hidden_act"), GELUS),
         ("the encoder's positions", encoder.get("position_embedding_type", "absolute"), ("absolute",)),
-        ("the language model's type", decoder["model_type"], ("llama",)),
-        ("the language model's activation", decoder["hidden_act"], ("silu",)),
-        ("its rotary embedding", rope.get("rope_type", "default"), ("default",)),
-        ("its attention bias", decoder.get("attention_bias", False), (False,)),
-        ("its feed-forward bias", decoder.get("mlp_bias", False), (False,)),
-        ("the connector", config["connector"], ("ff",)),
+        ("the connector", config["connector"], ("ff", "none")),
         ("the pooling", config["pooling"], POOLINGS),
         ("the projection", config["projection"], PROJECTIONS),
-    )
+        ("published_positions", config.get("published_positions", False), (False,)),
+    ]
+    if decoder is not None:
+        rope = decoder.get("rope_parameters") or {}
+        checks += [
+            ("the language model's type", decoder["model_type"], ("llama",)),
+            ("the language model's activation", decoder.get("hidden_act"), ("silu",)),
+            ("its rotary embedding", rope.get("rope_type", "default"), ("default",)),
+            ("its attention bias", decoder.get("attention_bias", False), (False,)),
+            ("its feed-forward bias", decoder.get("mlp_bias", False), (False,)),
+        ]
     return [f"{name} is {value!r}, not {' or '.join(map(str, ok))}" for name, value, ok in checks if value not in ok]

@@ -61,7 +61,8 @@ def graph_weights(
     factors = {matrix: (smoothing or {}).get(norm) for norm, readers in norms(shape).items() for matrix in readers}
     arrays: Arrays = {name: stored[name].floats() for name in vectors(shape)}
     arrays[POSITIONS] = position_embeddings(shape, stored)  # (longest text, E)
-    arrays |= zip(ROTATIONS, rotations(shape), strict=True)  # (longest text + A, W / 2)
+    if shape.language_model is not None:
+        arrays |= zip(ROTATIONS, rotations(shape), strict=True)  # (longest text + A, W / 2)
     if shape.pooling == "weighted_mean":
         arrays[POOLING] = np.arange(1, shape.max_tokens + shape.added_tokens + 1, dtype=np.float32)[:, None]
     for name in projections(shape):  # run once a text: no time to gain from int8
