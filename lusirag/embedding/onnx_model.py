@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 from onnx import ModelProto, TensorProto, helper
@@ -12,7 +12,7 @@ from lusirag.embedding.onnx_names import WORDS
 from lusirag.embedding.onnx_nodes import MICROSOFT, Nodes
 from lusirag.embedding.onnx_shape import Shape
 from lusirag.embedding.onnx_weights import Arrays
-from lusirag.embedding.stored import StoredTensor
+from lusirag.embedding.stored import StoredTensors
 
 OPERATORS, FORMAT = 21, 10  # versions of ONNX's operators and of its files; onnxruntime 1.20 and later read them
 ALIGNMENT = 64  # bytes
@@ -22,7 +22,7 @@ TYPES = {"F32": TensorProto.FLOAT, "F16": TensorProto.FLOAT16, "BF16": TensorPro
 
 def build_model(
     shape: Shape,
-    stored: Mapping[str, StoredTensor],
+    stored: StoredTensors,
     weights: Arrays,
     linear: Callable[[Nodes], Linear],
     *,

@@ -27,7 +27,7 @@ from lusirag.embedding.onnx_names import (
     vectors,
 )
 from lusirag.embedding.onnx_shape import DecoderShape, Shape
-from lusirag.embedding.stored import Floats, StoredTensor
+from lusirag.embedding.stored import Floats, StoredTensor, StoredTensors
 
 Arrays = dict[str, npt.NDArray[Any]]
 Precision = Literal["int8", "float32"]
@@ -38,7 +38,7 @@ LARGEST = 127  # int8 is used symmetrically, from -127 to 127
 
 def graph_weights(
     shape: Shape,
-    stored: Mapping[str, StoredTensor],
+    stored: StoredTensors,
     *,
     precision: Precision = "int8",
     smoothing: Mapping[str, Floats] | None = None,
@@ -56,7 +56,7 @@ def graph_weights(
         NAME.weight (in, out), with NAME.scales (out,) beside it where it is int8; vectors as float32 (width,).
 
     Raises:
-        KeyError: the directory lacks a weight.
+        ModelError: the directory lacks a weight.
     """
     factors = {matrix: (smoothing or {}).get(norm) for norm, readers in norms(shape).items() for matrix in readers}
     arrays: Arrays = {name: stored[name].floats() for name in vectors(shape)}
@@ -84,7 +84,7 @@ def graph_weights(
     return arrays
 
 
-def matrix(name: str, stored: Mapping[str, StoredTensor], shape: Shape, *, factors: Floats | None = None) -> Floats:
+def matrix(name: str, stored: StoredTensors, shape: Shape, *, factors: Floats | None = None) -> Floats:
     """One matrix of the network as float32 (in, out): 4-bit blocks restored, LoRA merged.
 
     NOTE: where several query heads share a key and value head, the queries are put in the order (place in the group,
@@ -145,7 +145,7 @@ def head_order(decoder: DecoderShape) -> npt.NDArray[np.int64]:
     return rows.reshape(decoder.kv_heads, decoder.group, decoder.head_width).swapaxes(0, 1).reshape(-1)
 
 
-def position_embeddings(shape: Shape, stored: Mapping[str, StoredTensor]) -> Floats:
+def position_embeddings(shape: Shape, stored: StoredTensors) -> Floats:
     """What is added to the word embedding of each place: position and token type 0, (longest text, E)."""
     embeddings = f"{ENCODER}.embeddings"
     first = shape.encoder.first_position
