@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from lusirag.embedding.onnx_runtime import GRAPH, open_session
 from lusirag.embedding.onnx_shape import Shape, read_shape
 from lusirag.embedding.onnx_smoothing import smoothing_factors, write_smoothing
 from lusirag.embedding.onnx_weights import graph_weights
-from lusirag.embedding.stored import Floats, StoredTensor, stored_tensors, weight_files
+from lusirag.embedding.stored import Floats, StoredTensors, stored_tensors, weight_files
 from lusirag.errors import MissingDependencyError
 
 DATA = "model.onnx.data"
@@ -64,7 +64,7 @@ def export_onnx(source: Path, out: Path, *, graph_only: bool = False) -> list[Pa
     return [file for file in sorted(out.iterdir()) if file.name in (GRAPH, DATA) or file.name.startswith("smoothing")]
 
 
-def largest_values(directory: Path, shape: Shape, stored: Mapping[str, StoredTensor]) -> dict[str, Floats]:
+def largest_values(directory: Path, shape: Shape, stored: StoredTensors) -> dict[str, Floats]:
     """The largest absolute value of each channel that each norm computes, in float32, on text in many languages."""
     from lusirag.embedding.onnx_model import build_model
     from lusirag.embedding.onnx_nodes import WatchedLinear

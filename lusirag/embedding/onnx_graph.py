@@ -40,17 +40,18 @@ class Linear(Protocol):
         """(N, in) -> (N, out), without bias."""
 
 
-def build_network(g: Nodes, shape: Shape, linear: Linear, words: Sequence[str]) -> str:
+def build_network(g: Nodes, shape: Shape, linear: Linear, words: Sequence[str], *, word_bits: int = 4) -> str:
     """Write the whole network: token ids (B, S) -> embeddings (B, O), not normalised.
 
     Args:
         g: collects the nodes.
         shape: of the network.
         linear: float32 or 8-bit matrices.
-        words: names of the word embeddings: one table, or 4-bit blocks and their scale (and minimum).
+        words: names of the word embeddings: one table, or blocks and their scale (and minimum).
+        word_bits: of blocks, 4 or 8.
     """
     texts = g("Slice", g("Shape", INPUT), [0], [1])  # [B]
-    encoded = encoder(g, shape, linear, word_embeddings(g, words, shape.encoder.width), texts)  # (N, E)
+    encoded = encoder(g, shape, linear, word_embeddings(g, words, shape.encoder.width, bits=word_bits), texts)  # (N, E)
     if shape.language_model is None:
         by_text = g("Reshape", encoded, sizes(g, texts, -1, shape.encoder.width))  # (B, S, E)
         return projection(g, shape, pooler(g, shape, by_text))
@@ -68,11 +69,15 @@ def sizes(g: Nodes, texts: str, *others: int) -> str:
     return g("Concat", texts, list(others), axis=0)
 
 
-def word_embeddings(g: Nodes, words: Sequence[str], width: int) -> str:
-    """(B, S) -> (B, S, E); of 4-bit blocks only the rows that are needed are restored."""
+def word_embeddings(g: Nodes, words: Sequence[str], width: int, *, bits: int) -> str:
+    """(B, S) -> (B, S, E); of blocks only the rows that are needed are restored."""
     rows = [g("Gather", table, INPUT, axis=0) for table in words]
     if len(rows) == 1:
         return g("Cast", rows[0], to=FLOAT)  # (B, S, E)
+    if bits == 8:
+        whole = g("Cast", g("Reshape", rows[0], [0, 0, -1, 32]), to=FLOAT)  # (B, S, E / 32, 32)
+        values = g("Mul", whole, g("Cast", g("Unsqueeze", rows[1], [3]), to=FLOAT))
+        return g("Reshape", values, [0, 0, width])  # (B, S, E)
     packed = g("Reshape", rows[0], [0, 0, -1, 16])  # (B, S, E / 32, 16)
     low = g("BitwiseAnd", packed, np.array(15, np.uint8))
     high = g("BitShift", packed, np.array(4, np.uint8), direction="RIGHT")

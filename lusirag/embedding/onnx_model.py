@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 from onnx import ModelProto, TensorProto, helper
@@ -12,17 +12,29 @@ from lusirag.embedding.onnx_names import WORDS
 from lusirag.embedding.onnx_nodes import MICROSOFT, Nodes
 from lusirag.embedding.onnx_shape import Shape
 from lusirag.embedding.onnx_weights import Arrays
-from lusirag.embedding.stored import StoredTensor
+from lusirag.embedding.stored import StoredTensors
 
 OPERATORS, FORMAT = 21, 10  # versions of ONNX's operators and of its files; onnxruntime 1.20 and later read them
 ALIGNMENT = 64  # bytes
 PARTS = ("blocks", "scale", "minimum")  # of a table in 4-bit blocks, see lusirag.model.storage
-TYPES = {"F32": TensorProto.FLOAT, "F16": TensorProto.FLOAT16, "BF16": TensorProto.BFLOAT16, "U8": TensorProto.UINT8}
+TYPES = {
+    "F32": TensorProto.FLOAT,
+    "F16": TensorProto.FLOAT16,
+    "BF16": TensorProto.BFLOAT16,
+    "U8": TensorProto.UINT8,
+    "I8": TensorProto.INT8,
+}
+    "F32": TensorProto.FLOAT,
+    "F16": TensorProto.FLOAT16,
+    "BF16": TensorProto.BFLOAT16,
+    "U8": TensorProto.UINT8,
+    "I8": TensorProto.INT8,
+}
 
 
 def build_model(
     shape: Shape,
-    stored: Mapping[str, StoredTensor],
+    stored: StoredTensors,
     weights: Arrays,
     linear: Callable[[Nodes], Linear],
     *,
@@ -39,7 +51,7 @@ def build_model(
     """
     words = [name for name in (WORDS, *(f"{WORDS}.{part}" for part in PARTS)) if name in stored]
     g = Nodes()
-    result = build_network(g, shape, linear(g), words)
+    result = build_network(g, shape, linear(g), words, word_bits=8 if stored[words[0]].dtype == "I8" else 4)
     g.rename(result, OUTPUT)
     outside = [
         _placed(name, TYPES[stored[name].dtype], stored[name].shape, stored[name].file.name, stored[name].offset)

@@ -50,10 +50,7 @@ class OnnxRuntime:
                 f"{directory} has no {GRAPH}: write it with `lusirag models export`, or use runtime='torch'"
             )
         shape, stored = read_shape(description.config), stored_tensors(directory)
-        try:
-            weights = graph_weights(shape, stored, smoothing=read_smoothing(directory))
-        except KeyError as error:
-            raise ModelError(f"the weights in {directory} do not fit its config.json: 1 missing: {error}") from error
+        weights = graph_weights(shape, stored, smoothing=read_smoothing(directory))
         self._dimension = shape.dimension
         self._threads = threads or usable_cores()
         self._session = open_session(directory / GRAPH, weights, directory=directory, threads=1)

@@ -18,7 +18,7 @@ from safetensors.numpy import load_file, save_file
 from lusirag.embedding.onnx_names import norms
 from lusirag.embedding.onnx_shape import Shape
 from lusirag.embedding.onnx_weights import matrix
-from lusirag.embedding.stored import Floats, StoredTensor
+from lusirag.embedding.stored import Floats, StoredTensors
 from lusirag.errors import ModelError
 
 SMOOTHING_FILE = "smoothing.safetensors"
@@ -26,9 +26,7 @@ ALPHA = 0.7
 SMALLEST = 1e-4  # of a channel or a column that is never used
 
 
-def smoothing_factors(
-    shape: Shape, stored: Mapping[str, StoredTensor], largest: Mapping[str, Floats]
-) -> dict[str, Floats]:
+def smoothing_factors(shape: Shape, stored: StoredTensors, largest: Mapping[str, Floats]) -> dict[str, Floats]:
     """A factor a channel for each norm, as float16 holds it.
 
     Args:

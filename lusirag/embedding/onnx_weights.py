@@ -27,7 +27,7 @@ from lusirag.embedding.onnx_names import (
     vectors,
 )
 from lusirag.embedding.onnx_shape import DecoderShape, Shape
-from lusirag.embedding.stored import Floats, StoredTensor
+from lusirag.embedding.stored import Floats, StoredTensor, StoredTensors
 
 Arrays = dict[str, npt.NDArray[Any]]
 Precision = Literal["int8", "float32"]
@@ -38,7 +38,7 @@ LARGEST = 127  # int8 is used symmetrically, from -127 to 127
 
 def graph_weights(
     shape: Shape,
-    stored: Mapping[str, StoredTensor],
+    stored: StoredTensors,
     *,
     precision: Precision = "int8",
     smoothing: Mapping[str, Floats] | None = None,
@@ -56,7 +56,7 @@ def graph_weights(
         NAME.weight (in, out), with NAME.scales (out,) beside it where it is int8; vectors as float32 (width,).
 
     Raises:
-        KeyError: the directory lacks a weight.
+        ModelError: the directory lacks a weight.
     """
     factors = {matrix: (smoothing or {}).get(norm) for norm, readers in norms(shape).items() for matrix in readers}
     arrays: Arrays = {name: stored[name].floats() for name in vectors(shape)}
@@ -85,7 +85,7 @@ def graph_weights(
     return arrays
 
 
-def matrix(name: str, stored: Mapping[str, StoredTensor], shape: Shape, *, factors: Floats | None = None) -> Floats:
+def matrix(name: str, stored: StoredTensors, shape: Shape, *, factors: Floats | None = None) -> Floats:
     """One matrix of the network as float32 (in, out): 4-bit blocks restored, LoRA merged.
 
     NOTE: where several query heads share a key and value head, the queries are put in the order (place in the group,
@@ -113,12 +113,23 @@ def matrix(name: str, stored: Mapping[str, StoredTensor], shape: Shape, *, facto
     return values
 
 
+def table(name: str, stored: Mapping[str, StoredTensor]) -> Floats:
+    """An embedding as float32 (rows, width), stored plainly or in blocks."""
+    if f"{name}.blocks" not in stored:
+        return stored[name].floats()
+    return restored(stored[f"{name}.blocks"], stored[f"{name}.scale"], stored.get(f"{name}.minimum")).T
+
+
 def restored(blocks: StoredTensor, scale: StoredTensor, minimum: StoredTensor | None) -> Floats:
-    """4-bit blocks as float32 (in, out), see lusirag.model.storage.
+    """Blocks of 4 or 8 bits as float32 (in, out), see lusirag.model.storage.
 
     NOTE: the bytes are turned first, so that all that follows runs along the long axis: three times as fast.
     """
     rows, half = blocks.shape
+    steps = np.ascontiguousarray(scale.floats().T)[:, None]  # (in / 32, 1, out)
+    if blocks.dtype == "I8":
+        bytes_each = np.ascontiguousarray(blocks.raw().T).reshape(-1, BLOCK, rows)  # (in / 32, 32, out)
+        return (bytes_each * steps).reshape(-1, rows)
     packed = np.ascontiguousarray(blocks.raw().T).reshape(-1, BLOCK // 2, rows)  # (in / 32, 16, out)
     nibbles = np.empty((len(packed), BLOCK, rows), dtype=np.int8)
     np.bitwise_and(packed, 15, out=nibbles[:, : BLOCK // 2].view(np.uint8))
@@ -126,7 +137,7 @@ def restored(blocks: StoredTensor, scale: StoredTensor, minimum: StoredTensor | 
     if minimum is None:
         nibbles -= 8
     values = nibbles.astype(np.float32)
-    values *= np.ascontiguousarray(scale.floats().T)[:, None]  # (in / 32, 1, out)
+    values *= steps
     if minimum is not None:
         values += np.ascontiguousarray(minimum.floats().T)[:, None]
     return values.reshape(2 * half, rows)
@@ -146,12 +157,12 @@ def head_order(decoder: DecoderShape) -> npt.NDArray[np.int64]:
     return rows.reshape(decoder.kv_heads, decoder.group, decoder.head_width).swapaxes(0, 1).reshape(-1)
 
 
-def position_embeddings(shape: Shape, stored: Mapping[str, StoredTensor]) -> Floats:
+def position_embeddings(shape: Shape, stored: StoredTensors) -> Floats:
     """What is added to the word embedding of each place: position and token type 0, (longest text, E)."""
     embeddings = f"{ENCODER}.embeddings"
     first = shape.encoder.first_position
-    positions = stored[f"{embeddings}.position_embeddings.weight"].floats()[first : first + shape.max_tokens]
-    kind: Floats = stored[f"{embeddings}.token_type_embeddings.weight"].floats()[0]
+    positions = table(f"{embeddings}.position_embeddings.weight", stored)[first : first + shape.max_tokens]
+    kind: Floats = table(f"{embeddings}.token_type_embeddings.weight", stored)[0]
     return positions + kind
 
 

@@ -52,6 +52,20 @@ class StoredTensor:
         return self.raw().astype(np.float32)
 
 
+class StoredTensors(dict[str, StoredTensor]):
+    """The tensors of a model directory, by name; one that is not there is an error in words."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__()
+        self._directory = directory
+
+    def __missing__(self, name: str) -> StoredTensor:
+        raise ModelError(
+            f"the weights in {self._directory} do not fit its config.json: 1 missing: {name}; "
+            "copy or download the whole model directory again"
+        )
+
+
 def weight_files(directory: Path) -> list[Path]:
     """The safetensors files of a model directory, one or several shards.
 
@@ -70,16 +84,16 @@ def weight_files(directory: Path) -> list[Path]:
     return files
 
 
-def stored_tensors(directory: Path) -> dict[str, StoredTensor]:
-    """Every tensor of a model directory, by name.
+def stored_tensors(directory: Path) -> StoredTensors:
+    """Every tensor of a model directory.
 
     Raises:
         ModelError: a file is missing, cut short or not safetensors, or holds numbers of another type.
     """
-    tensors: dict[str, StoredTensor] = {}
+    tensors = StoredTensors(directory)
     for file in weight_files(directory):
         try:
-            tensors |= _tensors_of(file)
+            tensors.update(_tensors_of(file))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ModelError(f"{file} cannot be read ({error}); copy or download it again") from error
     return tensors

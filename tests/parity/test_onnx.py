@@ -32,6 +32,8 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "weighted mean": {"pooling": "weighted_mean", "added_tokens": 0, "projection": "none"},
     "cls": {"encoder": "xlm-roberta", "pooling": "cls", "projection": "linear", "embedding_size": 20},
     "last": {"pooling": "last", "added_tokens": 2},
+    "encoder alone": {"decoder": None, "connector": "none", "projection": "none"},
+    "encoder alone, projected": {"encoder": "xlm-roberta", "decoder": None, "connector": "none", "projection": "mlp"},
 }
 LENGTHS = [1, 2, 9, 9, 40, 3]
 
@@ -123,6 +125,13 @@ def test_weights_in_4_bit_blocks(stored_model: tuple[Path, dict[str, torch.Tenso
         if with_minimum:
             state[f"{name}.minimum"] = torch.rand(rows, blocks).half() - 0.5
     save_and_compare(folder, state)
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_weights_that_were_rounded_to_blocks(stored_model: tuple[Path, dict[str, torch.Tensor]], bits: int) -> None:
+    folder, _ = stored_model
+    LusiferModel.from_pretrained(folder).save_pretrained(folder, bits=bits)
+    save_and_compare(folder, load_file(folder / "model.safetensors"))
 
 
 def test_lora_matrices_are_merged(stored_model: tuple[Path, dict[str, torch.Tensor]]) -> None:

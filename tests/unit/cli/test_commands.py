@@ -7,6 +7,7 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lusirag import Index
@@ -255,6 +256,26 @@ def test_models_lists_the_embedded_model(run: Run) -> None:
     assert record["dimension"] == 384
     assert record["max_tokens"] == 512
     assert "lusifer-mini" in run("models").out
+
+
+def test_models_export_writes_what_runs_without_torch(run: Run, tiny_directory: Path, tmp_path: Path) -> None:
+    [record] = run("models", "export", tiny_directory, "--out", tmp_path / "out", "--json").records
+    assert set(record["files"]) == {"model.onnx", "model.onnx.data", "smoothing.safetensors"}
+    assert "model.onnx" in run("models", "export", tiny_directory, "--out", tmp_path / "graph", "--graph-only").out
+    assert not (tmp_path / "graph" / "model.onnx.data").exists()
+    exact, rough = (
+        np.array(
+            run("embed", "a text", "--model", tmp_path / "graph", "--runtime", runtime, "--json").records[0]["vector"]
+        )
+        for runtime in ("torch", "onnx")
+    )
+    assert 0.99 < exact @ rough < 0.9999999
+
+
+def test_a_runtime_that_is_not_there(run: Run) -> None:
+    result = run("embed", "a text", "--runtime", "abacus")
+    assert result.code == 2
+    assert "onnx, torch" in result.err
 
 
 def test_version(run: Run) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from lusirag import Embedder, Index
 from lusirag.embedding import loading
@@ -115,6 +116,16 @@ def test_damaged_files_are_named(
     change(copy)
     with pytest.raises(ModelError, match=message):
         Embedder.load(copy, device="cpu")
+
+
+def test_a_missing_weight_is_named(exported: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(exported, copy)
+    weights = load_file(copy / "model.safetensors")
+    del weights["connector.feed_forward.0.weight"]
+    save_file(weights, copy / "model.safetensors")
+    with pytest.raises(ModelError, match=r"1 missing: connector\.feed_forward\.0\.weight"):
+        Embedder.load(copy, runtime="onnx")
 
 
 def test_cut_weights_are_refused(exported: Path, tmp_path: Path) -> None:
