@@ -24,12 +24,6 @@ TYPES = {
     "U8": TensorProto.UINT8,
     "I8": TensorProto.INT8,
 }
-    "F32": TensorProto.FLOAT,
-    "F16": TensorProto.FLOAT16,
-    "BF16": TensorProto.BFLOAT16,
-    "U8": TensorProto.UINT8,
-    "I8": TensorProto.INT8,
-}
 
 
 def build_model(
