@@ -117,7 +117,8 @@ def table(name: str, stored: Mapping[str, StoredTensor]) -> Floats:
     """An embedding as float32 (rows, width), stored plainly or in blocks."""
     if f"{name}.blocks" not in stored:
         return stored[name].floats()
-    return restored(stored[f"{name}.blocks"], stored[f"{name}.scale"], stored.get(f"{name}.minimum")).T
+    transposed = restored(stored[f"{name}.blocks"], stored[f"{name}.scale"], stored.get(f"{name}.minimum"))
+    return np.ascontiguousarray(transposed.T)
 
 
 def restored(blocks: StoredTensor, scale: StoredTensor, minimum: StoredTensor | None) -> Floats:
