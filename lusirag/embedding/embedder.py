@@ -93,6 +93,7 @@ class Embedder:
         revision: str | None = None,
         local_files_only: bool = False,
         batch_tokens: int | None = None,
+        attention: str | None = None,
         compiled: bool = False,
     ) -> Embedder:
         """Load a model.
@@ -110,6 +111,7 @@ class Embedder:
             local_files_only: use a hub id's cached files only.
             batch_tokens: most tokens that run at once, padding included; the runtime's own choice when None. Halved
                 whenever memory runs out.
+            attention: kernel of torch: "sdpa" when None, "eager", or "flash_attention_2" where that is installed.
             compiled: let torch.compile fuse the network (one device): slow to start, faster on a GPU.
 
         Raises:
@@ -128,6 +130,7 @@ class Embedder:
             device=device,
             devices=devices,
             dtype=dtype,
+            attention=attention,
             compiled=compiled,
             local_files_only=local_files_only,
         )

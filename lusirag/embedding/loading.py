@@ -55,6 +55,7 @@ def load_model(
     device: str | None = None,
     devices: Sequence[str] | None = None,
     dtype: str | None = None,
+    attention: str | None = None,
     compiled: bool = False,
     local_files_only: bool = False,
 ) -> LoadedModel:
@@ -63,7 +64,15 @@ def load_model(
     Raises:
         ModelError, InvalidArgumentError, MissingDependencyError: as `Embedder.load`.
     """
-    chosen = choose_runtime(directory, runtime=runtime, device=device, devices=devices, dtype=dtype, compiled=compiled)
+    chosen = choose_runtime(
+        directory,
+        runtime=runtime,
+        device=device,
+        devices=devices,
+        dtype=dtype,
+        attention=attention,
+        compiled=compiled,
+    )
     description = read_description(directory, local_files_only=local_files_only)
     files = [description.tokenizer_file, *weight_files(directory)]
     if not files[0].is_file():
@@ -82,6 +91,7 @@ def choose_runtime(
     device: str | None,
     devices: Sequence[str] | None,
     dtype: str | None,
+    attention: str | None,
     compiled: bool,
 ) -> Callable[[Description], Runtime]:
     """What makes the runtime; torch is imported only where it is needed.
@@ -97,6 +107,7 @@ def choose_runtime(
         "dtype": dtype,
         "device": None if device == "cpu" else device,
         "devices": devices,
+        "attention": attention,
         "compiled": compiled or None,
     }
     asked = {name: value for name, value in of_torch.items() if value is not None}
@@ -114,13 +125,17 @@ def choose_runtime(
     if devices is not None:
         from lusirag.embedding.workers import WorkerRuntime
 
-        return lambda description: WorkerRuntime(description.directory, devices=devices, dtype=dtype)
+        return lambda description: WorkerRuntime(
+            description.directory, devices=devices, dtype=dtype, attention=attention
+        )
 
     from lusirag.embedding.torch_runtime import TorchRuntime, choose_device, choose_dtype
 
     place = choose_device(device)
     kind = choose_dtype(dtype, place)
-    return lambda description: TorchRuntime.load(description.directory, device=place, dtype=kind, compiled=compiled)
+    return lambda description: TorchRuntime.load(
+        description.directory, device=place, dtype=kind, attention=attention, compiled=compiled
+    )
 
 
 def _has_onnx_form(directory: Path) -> bool:

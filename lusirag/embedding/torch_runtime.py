@@ -32,9 +32,19 @@ class TorchRuntime:
         self._forward = torch.compile(self.model, dynamic=True) if compiled else self.model
 
     @classmethod
-    def load(cls, directory: Path, *, device: torch.device, dtype: torch.dtype, compiled: bool = False) -> TorchRuntime:
+    def load(
+        cls,
+        directory: Path,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        attention: str | None = None,
+        compiled: bool = False,
+    ) -> TorchRuntime:
         """Load a model directory for inference, LoRA merged; see `LusiferModel.from_pretrained`."""
-        model = LusiferModel.from_pretrained(directory, dtype=dtype, merge_adapters=True)
+        model = LusiferModel.from_pretrained(
+            directory, dtype=dtype, attn_implementation=attention or "sdpa", merge_adapters=True
+        )
         return cls(model, device=device, compiled=compiled)
 
     @property

@@ -73,7 +73,9 @@ def main() -> None:
         settings = json.loads(sys.argv[1])
         device = choose_device(settings["device"])
         dtype = choose_dtype(settings["dtype"], device)
-        runtime = TorchRuntime.load(Path(settings["directory"]), device=device, dtype=dtype)
+        runtime = TorchRuntime.load(
+            Path(settings["directory"]), device=device, dtype=dtype, attention=settings["attention"]
+        )
     except Exception as error:
         send(answers, FAILED, text=f"{error}")
         return

@@ -27,14 +27,16 @@ class WorkerRuntime:
     Args:
         directory: of the model.
         devices: one worker for each, as torch names them: ["cuda:0", "cuda:1"]; "cpu" may stand more than once.
-        dtype: of the weights, as `Embedder.load` takes it.
+        dtype, attention: as `Embedder.load` takes them.
 
     Raises:
         ModelError: a worker could not load the model; none is left running.
         InvalidArgumentError: no device was given.
     """
 
-    def __init__(self, directory: Path, *, devices: Sequence[str], dtype: str | None) -> None:
+    def __init__(
+        self, directory: Path, *, devices: Sequence[str], dtype: str | None, attention: str | None = None
+    ) -> None:
         if not devices:
             raise InvalidArgumentError("devices is empty; give one device or more, such as ['cuda:0', 'cuda:1']")
         self.parallel = len(devices)
@@ -43,7 +45,8 @@ class WorkerRuntime:
         self._finalizer = weakref.finalize(self, _stop, self._workers)
         try:
             for device in devices:
-                self._workers.append(_start({"directory": str(directory), "device": device, "dtype": dtype}))
+                settings = {"directory": str(directory), "device": device, "dtype": dtype, "attention": attention}
+                self._workers.append(_start(settings))
             sizes = []
             for worker, device in zip(self._workers, devices, strict=True):
                 sizes.append(_when_ready(worker, device))

@@ -84,9 +84,21 @@ def load_model(
 
 
 def empty_model(kind: Any, config: Any, *, dtype: torch.dtype, attn_implementation: str) -> Any:
-    """Build a model whose weights are not set; memory that is never written costs nothing."""
-    with no_init_weights():
-        model = kind._from_config(config, dtype=dtype, attn_implementation=attn_implementation)
+    """Build a model whose weights are not set; memory that is never written costs nothing.
+
+    Raises:
+        ModelError: there is no such attention kernel for this model.
+    """
+    try:
+        with no_init_weights():
+            model = kind._from_config(config, dtype=dtype, attn_implementation=attn_implementation)
+    except (ImportError, ValueError) as error:
+        if attn_implementation in ("eager", "sdpa"):
+            raise
+        raise ModelError(
+            f"attention {attn_implementation!r} cannot be used here ({str(error).splitlines()[0]}); "
+            "allowed: sdpa, eager, or flash_attention_2 where it is installed"
+        ) from error
     model.multilingual_encoder.tie_weights()  # T5's embedding has two names; tying is a part of the skipped start
     return model
 

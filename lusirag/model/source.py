@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import (
+    GatedRepoError,
     HfHubHTTPError,
     LocalEntryNotFoundError,
     RepositoryNotFoundError,
@@ -56,6 +57,11 @@ def resolve_directory(
                 allow_patterns=list(files),
             )
         )
+    except GatedRepoError as error:
+        raise ModelError(
+            f"the hub gives {source!r} only to those who accepted its licence: accept it on the model's page, then "
+            "run `hf auth login`"
+        ) from error
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
         raise ModelError(f"the hub has no model {source!r} (revision {revision or 'main'}): check its name") from error
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:

@@ -239,3 +239,11 @@ def test_a_compiled_network_gives_the_same_vectors(tiny_directory: Path, monkeyp
     texts = ["one", "a longer text", "x " * 30]
     compiled = Embedder.load(tiny_directory, compiled=True).encode_documents(texts)
     np.testing.assert_allclose(compiled, Embedder.load(tiny_directory).encode_documents(texts), atol=1e-5)
+
+
+def test_attention_kernels(tiny_directory: Path) -> None:
+    eager = Embedder.load(tiny_directory, attention="eager").encode_documents(["a text"])
+    np.testing.assert_allclose(eager, Embedder.load(tiny_directory).encode_documents(["a text"]), atol=1e-5)
+    for missing in ("flash_attention_2", "no_such_kernel"):
+        with pytest.raises(ModelError, match=f"attention '{missing}' cannot be used here"):
+            Embedder.load(tiny_directory, attention=missing)

@@ -6,8 +6,10 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
 import torch
+from huggingface_hub.errors import GatedRepoError
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel
 
@@ -201,3 +203,13 @@ def test_saving_over_shards_leaves_no_old_file(directory: Path, tmp_path: Path) 
 def test_transformers_finds_the_model_by_its_type(directory: Path) -> None:
     model = AutoModel.from_pretrained(directory)
     assert isinstance(model, LusiferModel)
+
+
+def test_a_gated_model_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> str:
+        response = httpx.Response(403, request=httpx.Request("GET", "https://hub.invalid"))
+        raise GatedRepoError("gated", response=response)
+
+    monkeypatch.setattr("lusirag.model.source.snapshot_download", refuse)
+    with pytest.raises(ModelError, match=r"accepted its licence: accept it .* `hf auth login`"):
+        LusiferModel.from_pretrained("owner/gated")
