@@ -70,7 +70,7 @@ def export(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Write a model's ONNX form: lusirag then runs it on a CPU without torch, about six times as fast.
+    """Write a model's ONNX form: lusirag then runs it on a CPU without torch, several times as fast.
 
     --out may be the model's own directory; otherwise it becomes a copy of it.
     """
