@@ -13,9 +13,9 @@ from lusirag.embedding.catalog import EMBEDDED_MODELS
 from lusirag.embedding.description import Description, read_description
 from lusirag.embedding.fingerprint import fingerprint_of
 from lusirag.embedding.runtime import Runtime
-from lusirag.embedding.stored import weight_files
 from lusirag.embedding.tokenization import TextTokenizer
 from lusirag.errors import InvalidArgumentError, ModelError
+from lusirag.model.files import weight_files
 
 RUNTIMES = ("onnx", "torch")
 

@@ -21,8 +21,9 @@ from lusirag.embedding.onnx_runtime import GRAPH, open_session
 from lusirag.embedding.onnx_shape import Shape, read_shape
 from lusirag.embedding.onnx_smoothing import smoothing_factors, write_smoothing
 from lusirag.embedding.onnx_weights import graph_weights
-from lusirag.embedding.stored import Floats, StoredTensors, stored_tensors, weight_files
+from lusirag.embedding.stored import Floats, StoredTensors, stored_tensors
 from lusirag.errors import MissingDependencyError
+from lusirag.model.files import weight_files
 
 DATA = "model.onnx.data"
 CARRIED = ("config.json", "tokenizer.json", "README.md")  # and licences and weights: a whole model directory

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lusirag.errors import ModelError
+from lusirag.model.files import weight_files
 
-WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 TYPES = {"F32": np.float32, "F16": np.float16, "BF16": np.uint16, "U8": np.uint8, "I8": np.int8}
 Floats = npt.NDArray[np.float32]
 
@@ -64,24 +64,6 @@ class StoredTensors(dict[str, StoredTensor]):
             f"the weights in {self._directory} do not fit its config.json: 1 missing: {name}; "
             "copy or download the whole model directory again"
         )
-
-
-def weight_files(directory: Path) -> list[Path]:
-    """The safetensors files of a model directory, one or several shards.
-
-    Raises:
-        ModelError: there are none, or one that the index names is missing.
-    """
-    files = [directory / WEIGHTS]
-    if (directory / INDEX).is_file():
-        shards = sorted(set(json.loads((directory / INDEX).read_text("utf-8"))["weight_map"].values()))
-        files = [directory / shard for shard in shards]
-    if missing := [file.name for file in files if not file.is_file()]:
-        raise ModelError(
-            f"{directory} lacks {', '.join(missing)}; a model directory holds config.json, tokenizer.json and "
-            "model.safetensors (other weight formats are not read)"
-        )
-    return files
 
 
 def stored_tensors(directory: Path) -> StoredTensors:

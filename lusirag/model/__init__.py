@@ -1,14 +1,15 @@
-"""The LUSIFER network as a transformers model: `LusiferConfig`, `LusiferModel`, `LusiferOutput`."""
+"""The LUSIFER network as a transformers model. Names are loaded when they are first used, torch with them."""
 
-from transformers import AutoConfig, AutoModel
+from __future__ import annotations
 
-from lusirag.model.alignment import AlignmentOutput, LusiferForAlignment
-from lusirag.model.configuration import LusiferConfig
-from lusirag.model.network import LusiferModel, LusiferOutput
-from lusirag.model.self_check import check_bidirectional
+import importlib
+from typing import TYPE_CHECKING, Any
 
-AutoConfig.register(LusiferConfig.model_type, LusiferConfig, exist_ok=True)
-AutoModel.register(LusiferConfig, LusiferModel, exist_ok=True)
+if TYPE_CHECKING:
+    from lusirag.model.alignment import AlignmentOutput, LusiferForAlignment
+    from lusirag.model.configuration import LusiferConfig
+    from lusirag.model.network import LusiferModel, LusiferOutput
+    from lusirag.model.self_check import check_bidirectional
 
 __all__ = [
     "AlignmentOutput",
@@ -18,3 +19,18 @@ __all__ = [
     "LusiferOutput",
     "check_bidirectional",
 ]
+
+_HOME = {
+    "AlignmentOutput": "alignment",
+    "LusiferConfig": "configuration",
+    "LusiferForAlignment": "alignment",
+    "LusiferModel": "network",
+    "LusiferOutput": "network",
+    "check_bidirectional": "self_check",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'lusirag.model' has no attribute {name!r}; it has {', '.join(__all__)}")
+    return getattr(importlib.import_module(f"lusirag.model.{_HOME[name]}"), name)

@@ -6,7 +6,6 @@ pair), compared with what the model needs, and then read: peak memory is the mod
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections import defaultdict
@@ -23,10 +22,10 @@ from transformers.initialization import no_init_weights
 
 from lusirag.errors import ModelError
 from lusirag.model.adapters import LORA_A, LORA_B, adapted_layers, attach, name_in_files
+from lusirag.model.files import weight_files
 from lusirag.model.self_check import check_bidirectional
 from lusirag.model.storage import BLOCK, BLOCKS, MINIMUM, SCALE, restore_matrix, stored_name
 
-WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 READ_AT_ONCE = 512 * 2**20  # bytes; the mapped pages of a file are given back after each portion
 Rename = Callable[[str], str | None]
 
@@ -101,29 +100,6 @@ def empty_model(kind: Any, config: Any, *, dtype: torch.dtype, attn_implementati
         ) from error
     model.multilingual_encoder.tie_weights()  # T5's embedding has two names; tying is a part of the skipped start
     return model
-
-
-def weight_files(directory: Path) -> list[Path]:
-    """The safetensors files of a model directory, one or several shards.
-
-    Raises:
-        ModelError: there are none, or one that the index names is missing.
-    """
-    if (directory / INDEX).is_file():
-        try:
-            shards = sorted(set(json.loads((directory / INDEX).read_text("utf-8"))["weight_map"].values()))
-        except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-            raise ModelError(f"{directory / INDEX} cannot be read ({error}); copy or download it again") from error
-        files = [directory / shard for shard in shards]
-    else:
-        files = [directory / WEIGHTS]
-    missing = [file.name for file in files if not file.is_file()]
-    if missing:
-        raise ModelError(
-            f"{directory} lacks {', '.join(missing)}; a model directory holds config.json, tokenizer.json and "
-            "model.safetensors (other weight formats are not read)"
-        )
-    return files
 
 
 @dataclass(frozen=True, slots=True)

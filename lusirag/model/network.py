@@ -14,7 +14,7 @@ from typing import Any, cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import AutoConfig, AutoModel, PreTrainedModel
 from transformers import initialization as init
 from transformers.utils.generic import ModelOutput
 
@@ -417,3 +417,7 @@ def mean_over_tokens(hidden: Tensor, weights: Tensor) -> Tensor:
     """Weighted mean over tokens, summed in float32: (B, T, D), (B, T) -> (B, D)."""
     weight = weights.float().unsqueeze(2)  # (B, T, 1)
     return ((hidden.float() * weight).sum(dim=1) / weight.sum(dim=1)).to(hidden.dtype)
+
+
+AutoConfig.register(LusiferConfig.model_type, LusiferConfig, exist_ok=True)
+AutoModel.register(LusiferConfig, LusiferModel, exist_ok=True)

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from lusirag.errors import InvalidArgumentError, ModelError
 from lusirag.model.adapters import PARTS, name_in_files
-from lusirag.model.loading import INDEX, WEIGHTS, distinct
+from lusirag.model.files import INDEX, WEIGHTS
+from lusirag.model.loading import distinct
 from lusirag.model.storage import BITS, BLOCK, quantize_matrix
 
 SHARD = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors")

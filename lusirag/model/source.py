@@ -29,7 +29,7 @@ def resolve_directory(
     *,
     revision: str | None = None,
     local_files_only: bool = False,
-    files: Sequence[str] = ("*.json", "*.safetensors", "*.model", "README.md"),
+    files: Sequence[str] = ("*.json", "*.safetensors", "*.onnx", "README.md"),
 ) -> Path:
     """Return the local directory of a model.
 

@@ -1,0 +1,31 @@
+"""Which files of a model directory hold its weights; nothing heavy is imported here."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from lusirag.errors import ModelError
+
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+
+
+def weight_files(directory: Path) -> list[Path]:
+    """The safetensors files of a model directory, one or several shards.
+
+    Raises:
+        ModelError: there are none, or one that the index names is missing.
+    """
+    files = [directory / WEIGHTS]
+    if (directory / INDEX).is_file():
+        try:
+            shards = sorted(set(json.loads((directory / INDEX).read_text("utf-8"))["weight_map"].values()))
+        except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+            raise ModelError(f"{directory / INDEX} cannot be read ({error}); copy or download it again") from error
+        files = [directory / shard for shard in shards]
+    if missing := [file.name for file in files if not file.is_file()]:
+        raise ModelError(
+            f"{directory} lacks {', '.join(missing)}; a model directory holds config.json, tokenizer.json and "
+            "model.safetensors (other weight formats are not read)"
+        )
+    return files
