@@ -6,6 +6,7 @@ language model's vocabulary, O embedding size.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,7 +149,7 @@ class LusiferModel(PreTrainedModel):
         if unknown := sorted(name for name, value in options.items() if value and name != "adapter_kwargs"):
             raise InvalidArgumentError(f"from_pretrained of LUSIFER does not take {', '.join(unknown)}; leave it out")
         directory = resolve_directory(source, revision=revision, local_files_only=local_files_only)
-        config = config or read_config(directory, local_files_only=local_files_only)
+        config = copy.deepcopy(config) or read_config(directory, local_files_only=local_files_only)
         model = load_model(
             cls,
             config,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from transformers import MambaConfig, OlmoConfig
@@ -25,6 +27,16 @@ def test_padding_changes_nothing(encoder: str, decoder: str) -> None:
         left = model(torch.cat([padding, text], 1), torch.cat([unseen, mask], 1)).embeddings
     torch.testing.assert_close(right, alone, atol=1e-5, rtol=0)
     torch.testing.assert_close(left, alone, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("encoder", "decoder"), PAIRS)
+def test_it_is_saved_and_loaded_as_it_was(encoder: str, decoder: str, tmp_path: Path) -> None:
+    model = tiny_model(encoder, decoder)
+    model.save_pretrained(tmp_path)
+    again = LusiferModel.from_pretrained(tmp_path)
+    ids = torch.tensor([[0, 9, 8, 7, 6, 5, 4, 3, 2, 9, 8, 7, 6]])
+    with torch.inference_mode():
+        assert torch.equal(again(ids).embeddings, model(ids).embeddings)
 
 
 @pytest.mark.parametrize("decoder", DECODERS)
