@@ -8,7 +8,7 @@ import pytest
 from fake_embedder import DIMENSION, FakeEmbedder, documents, vectors_of
 
 from lusirag.errors import IndexStateError, InvalidArgumentError, MissingDependencyError
-from lusirag.index import Index, flat
+from lusirag.index import Index, engine, flat
 from lusirag.index.tombstones import to_bitmap
 from lusirag.types import Document, Vectors
 
@@ -120,5 +120,21 @@ def test_an_index_refuses_another_model(index: Index, tmp_path: Path) -> None:
 def test_without_faiss_the_extra_is_named(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
     index.add(documents([1]))
     monkeypatch.setitem(sys.modules, "faiss", None)
+    monkeypatch.setattr(engine, "SMALL", -1)
     with pytest.raises(MissingDependencyError, match=r"lusirag\[cpu\]"):
         index.search("x")
+
+
+@pytest.mark.parametrize("queries", [1, 7])
+@pytest.mark.parametrize(("rows", "k"), [(1, 1), (50, 9), (3000, 40)])
+def test_numpy_and_faiss_find_the_same_rows(queries: int, rows: int, k: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = np.random.default_rng(rows + k)
+    asked, vectors = (draw.standard_normal((count, 24)).astype(np.float32) for count in (queries, rows))
+    allowed = np.packbits(draw.random(rows) < 0.7, bitorder="little") | np.uint8(1)
+    small = engine.largest_inner_products(asked, vectors, k, allowed)
+    monkeypatch.setattr(engine, "SMALL", -1)
+    large = engine.largest_inner_products(asked, vectors, k, allowed)
+    np.testing.assert_array_equal(small[1], large[1])
+    found = small[1] >= 0
+    assert found.any()
+    np.testing.assert_allclose(small[0][found], large[0][found], atol=1e-5)
