@@ -40,6 +40,7 @@ def main() -> None:
     """Measure, print Markdown tables, and write JSON where asked."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--model", default="lusifer-mini", help="name or directory (default: %(default)s)")
+    parser.add_argument("--runtime", choices=("onnx", "torch"), help="of lusifer-mini; chosen when left out")
     parser.add_argument("--baseline", type=Path, help="multilingual-e5-small as a transformers directory")
     parser.add_argument("--languages", nargs="+", default=list(PAPER_LANGUAGES))
     parser.add_argument("--tasks", nargs="+", default=list(TASKS))
@@ -51,7 +52,7 @@ def main() -> None:
     if folder is None:
         sys.exit("skipped everything: no development sets; set LUSIRAG_SHARED to the folder that holds data/eval_dev")
     sets = load_tasks(folder)
-    encoders = [Remembered(Embedder.load(options.model))]
+    encoders = [Remembered(Embedder.load(options.model, runtime=options.runtime))]
     if options.baseline:
         encoders.append(Remembered(BertEncoder.load(options.baseline)))
 
