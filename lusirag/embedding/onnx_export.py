@@ -16,6 +16,7 @@ import numpy as np
 
 from lusirag.embedding.catalog import ASSETS
 from lusirag.embedding.description import read_description
+from lusirag.embedding.exporting import require_empty
 from lusirag.embedding.onnx_names import norms
 from lusirag.embedding.onnx_runtime import GRAPH, open_session
 from lusirag.embedding.onnx_shape import Shape, read_shape
@@ -43,6 +44,7 @@ def export_onnx(source: Path, out: Path, *, graph_only: bool = False) -> list[Pa
 
     Raises:
         ModelError: the model has a part that the graph cannot express, or its files are damaged.
+        InvalidArgumentError: `out` is another folder that holds something.
         MissingDependencyError: onnx is not installed.
     """
     if importlib.util.find_spec("onnx") is None:
@@ -51,8 +53,9 @@ def export_onnx(source: Path, out: Path, *, graph_only: bool = False) -> list[Pa
     from lusirag.embedding.onnx_nodes import ByteLinear
 
     shape = read_shape(read_description(source).config)
-    out.mkdir(parents=True, exist_ok=True)
     if out.resolve() != source.resolve():
+        require_empty(out)
+        out.mkdir(parents=True, exist_ok=True)
         _copy_model(source, out)
     stored = stored_tensors(out)
     factors = smoothing_factors(shape, stored, largest_values(out, shape, stored))

@@ -226,12 +226,15 @@ def test_an_index_of_shorter_vectors_is_searched_with_them(run: Run, corpus: Pat
         assert len(index.search("marry", k=2)) == 2
 
 
-@pytest.mark.parametrize("form", ["model", "sentence-transformers"])
+@pytest.mark.parametrize("form", ["onnx", "model", "sentence-transformers"])
 def test_models_export_writes_directories(run: Run, tiny_directory: Path, tmp_path: Path, form: str) -> None:
     result = run("models", "export", tiny_directory, "--out", tmp_path / "out", "--format", form, "--json")
     assert result.code == 0, result.err
-    assert {"config.json", "model.safetensors", "tokenizer.json"} <= result.records[0]["files"].keys()
-    vectors = [run("embed", "one", "--json", "--model", each).records for each in (tiny_directory, tmp_path / "out")]
+    written = {file.name for file in (tmp_path / "out").iterdir()}
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= written
+    assert result.records[0]["files"].keys() <= written
+    places = (tiny_directory, tmp_path / "out")
+    vectors = [run("embed", "one", "--json", "--runtime", "torch", "--model", each).records for each in places]
     assert vectors[0][0]["vector"] == pytest.approx(vectors[1][0]["vector"], abs=1e-6)
     again = run("models", "export", tiny_directory, "--out", tmp_path / "out", "--format", form)
     assert again.code == 2
