@@ -24,6 +24,7 @@ from transformers import (
     Qwen3Config,
     SmolLM3Config,
     T5Config,
+    UMT5Config,
     XLMRobertaConfig,
     XLMRobertaXLConfig,
 )
@@ -72,6 +73,7 @@ ENCODERS: dict[str, Callable[[], PreTrainedConfig]] = {
     "modernbert": lambda: ModernBertConfig(**ENCODER, local_attention=8, global_attn_every_n_layers=2),
     "t5": lambda: T5Config(**T5),
     "mt5": lambda: MT5Config(**T5),
+    "umt5": lambda: UMT5Config(**T5),
 }
 # Small windows, so that a window that is not opened shows.
 DECODER = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,10 +78,13 @@ def load_model(
     if not files[0].is_file():
         raise ModelError(f"{directory} lacks {files[0].name}; copy or download the whole model directory")
     # The fingerprint reads every byte of the weights: beside the rest it costs no time of its own.
-    with ThreadPoolExecutor(1) as aside:
+    with ThreadPoolExecutor(2) as aside:
         fingerprint = aside.submit(fingerprint_of, description.config, files)
-        tokenizer = description.tokenizer()
-        return LoadedModel(description, chosen(description), tokenizer, fingerprint.result())
+        # Reading the tokenizer holds the interpreter for a sixth of a second: best while a session opens without it.
+        reading: list[Future[TextTokenizer]] = []
+        made = chosen(description, lambda: reading.append(aside.submit(description.tokenizer)))
+        tokenizer = reading[0].result() if reading else description.tokenizer()
+        return LoadedModel(description, made, tokenizer, fingerprint.result())
 
 
 def choose_runtime(
@@ -93,8 +96,8 @@ def choose_runtime(
     dtype: str | None,
     attention: str | None,
     compiled: bool,
-) -> Callable[[Description], Runtime]:
-    """What makes the runtime; torch is imported only where it is needed.
+) -> Callable[[Description, Callable[[], None]], Runtime]:
+    """What makes the runtime of a model, and what it may call meanwhile; torch is imported only where it is needed.
 
     Raises:
         InvalidArgumentError: no such runtime, device or dtype, or they do not go together.
@@ -121,11 +124,11 @@ def choose_runtime(
     ):
         from lusirag.embedding.onnx_runtime import OnnxRuntime
 
-        return OnnxRuntime
+        return lambda description, meanwhile: OnnxRuntime(description, meanwhile=meanwhile)
     if devices is not None:
         from lusirag.embedding.workers import WorkerRuntime
 
-        return lambda description: WorkerRuntime(
+        return lambda description, _: WorkerRuntime(
             description.directory, devices=devices, dtype=dtype, attention=attention
         )
 
@@ -133,7 +136,7 @@ def choose_runtime(
 
     place = choose_device(device)
     kind = choose_dtype(dtype, place)
-    return lambda description: TorchRuntime.load(
+    return lambda description, _: TorchRuntime.load(
         description.directory, device=place, dtype=kind, attention=attention, compiled=compiled
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ class OnnxRuntime:
     Args:
         description: of the model directory; it holds model.onnx.
         threads: how many; the physical cores that this process may use when None.
+        meanwhile: called before a wait that leaves the interpreter free, to start something in another thread.
 
     Raises:
         ModelError: the directory has no ONNX form, or its files do not belong together.
@@ -43,7 +44,9 @@ class OnnxRuntime:
 
     parallel = 1  # it has threads of its own
 
-    def __init__(self, description: Description, *, threads: int | None = None) -> None:
+    def __init__(
+        self, description: Description, *, threads: int | None = None, meanwhile: Callable[[], object] | None = None
+    ) -> None:
         directory = description.directory
         if not (directory / GRAPH).is_file():
             raise ModelError(
@@ -53,7 +56,7 @@ class OnnxRuntime:
         weights = graph_weights(shape, stored, smoothing=read_smoothing(directory))
         self._dimension = shape.dimension
         self._threads = threads or usable_cores()
-        self._session = open_session(directory / GRAPH, weights, directory=directory, threads=1)
+        self._session = open_session(directory / GRAPH, weights, directory=directory, threads=1, meanwhile=meanwhile)
 
     def close(self) -> None:
         """Nothing to give back."""
@@ -90,7 +93,14 @@ def plan_runs(lengths: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.int64]]
             yield rows[start : start + step]
 
 
-def open_session(graph: Path | bytes, weights: Arrays, *, directory: Path, threads: int) -> Any:
+def open_session(
+    graph: Path | bytes,
+    weights: Arrays,
+    *,
+    directory: Path,
+    threads: int,
+    meanwhile: Callable[[], object] | None = None,
+) -> Any:
     """An onnxruntime session of a graph whose weights are at hand.
 
     Args:
@@ -98,6 +108,7 @@ def open_session(graph: Path | bytes, weights: Arrays, *, directory: Path, threa
         weights: by their names in it; word embeddings are read from `directory` instead.
         directory: the model directory.
         threads: of one run; 0 for all cores.
+        meanwhile: see `OnnxRuntime`.
 
     Raises:
         ModelError: graph and weights do not belong together.
@@ -120,6 +131,8 @@ def open_session(graph: Path | bytes, weights: Arrays, *, directory: Path, threa
     values = [onnxruntime.OrtValue.ortvalue_from_numpy(weights[name]) for name in weights]
     options.add_external_initializers(list(weights), values)
     content = graph if isinstance(graph, bytes) else str(graph)
+    if meanwhile is not None:
+        meanwhile()
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the library's errors share no class of their own
