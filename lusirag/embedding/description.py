@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,8 @@ from typing import Any
 from lusirag.embedding.templates import Template
 from lusirag.embedding.tokenization import TextTokenizer
 from lusirag.errors import ModelError
+from lusirag.model.files import CONFIG, TOKENIZER, read_json
 
-CONFIG, TOKENIZER = "config.json", "tokenizer.json"
 MODEL_TYPE = "lusifer"
 ROLES = ("query", "document")
 
@@ -62,13 +61,7 @@ def read_description(directory: Path, *, local_files_only: bool = False) -> Desc
     Raises:
         ModelError: it is missing, damaged, of another kind of model, or lacks a setting.
     """
-    file = directory / CONFIG
-    try:
-        config = json.loads(file.read_text("utf-8"))
-    except FileNotFoundError as error:
-        raise ModelError(f"{directory} has no {CONFIG}: it is no model directory") from error
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{file} cannot be read ({error}); copy or download it again") from error
+    config = read_json(directory / CONFIG)
     ours = isinstance(config, dict) and config.get("model_type") == MODEL_TYPE
     if not ours or (config.get("base_models") and not (directory / TOKENIZER).is_file()):
         return _described_by_transformers(directory, config, local_files_only=local_files_only)

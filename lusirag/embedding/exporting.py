@@ -9,8 +9,9 @@ from pathlib import Path
 from lusirag.embedding.catalog import EMBEDDED_MODELS
 from lusirag.embedding.templates import Template
 from lusirag.errors import InvalidArgumentError, ModelError
+from lusirag.model.files import CONFIG, TOKENIZER
 
-CARD, TOKENIZER = "README.md", "tokenizer.json"
+CARD = "README.md"
 MODULE = "lusirag.embedding.sentence_transformers_module.LusiferModule"
 NORMALIZE = "sentence_transformers.base.modules.Normalize"
 
@@ -45,7 +46,9 @@ def export_model(
         EMBEDDED_MODELS.get(str(model), model), revision=revision, local_files_only=local_files_only
     )
     network = LusiferModel.from_pretrained(directory, merge_adapters=True, local_files_only=local_files_only)
-    tokenizer = tokenizer_file(directory, read_config(directory), local_files_only=local_files_only)
+    tokenizer = tokenizer_file(
+        directory, read_config(directory, local_files_only=local_files_only), local_files_only=local_files_only
+    )
     network.save_pretrained(out, bits=bits, max_shard_size=max_shard_size)
     shutil.copyfile(tokenizer, out / TOKENIZER)
     if (directory / CARD).is_file():
@@ -103,7 +106,7 @@ def push_to_hub(directory: Path, repository: str, *, private: bool = False, mess
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
 
-    if not (directory / "config.json").is_file():
+    if not (directory / CONFIG).is_file():
         raise ModelError(f"{directory} is no model directory; export a model there first")
     try:
         hub = HfApi()

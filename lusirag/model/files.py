@@ -1,12 +1,14 @@
-"""Which files of a model directory hold its weights; nothing heavy is imported here."""
+"""The files of a model directory: which hold its weights, and its JSON; nothing heavy is imported here."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from lusirag.errors import ModelError
 
+CONFIG, TOKENIZER = "config.json", "tokenizer.json"
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 
 
@@ -29,3 +31,17 @@ def weight_files(directory: Path) -> list[Path]:
             "model.safetensors (other weight formats are not read)"
         )
     return files
+
+
+def read_json(file: Path) -> Any:
+    """Read a JSON file of a model directory.
+
+    Raises:
+        ModelError: it is missing or broken.
+    """
+    try:
+        return json.loads(file.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise ModelError(f"{file.parent} has no {file.name}: it is no model directory") from error
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{file} cannot be read ({error}); copy or download it again") from error

@@ -141,9 +141,10 @@ class LusiferModel(PreTrainedModel):
             ModelError: nothing there, files damaged, keys missing or unknown, or the attention is not bidirectional.
             InvalidArgumentError: an option that means nothing here.
         """
+        from lusirag.model.files import CONFIG, read_json
         from lusirag.model.loading import load_model
         from lusirag.model.published import CheckpointNames, is_published
-        from lusirag.model.source import CONFIG, read_config, read_json, resolve_directory
+        from lusirag.model.source import read_config, resolve_directory
 
         if unknown := sorted(name for name, value in options.items() if value and name != "adapter_kwargs"):
             raise InvalidArgumentError(f"from_pretrained of LUSIFER does not take {', '.join(unknown)}; leave it out")

@@ -27,9 +27,8 @@ from lusirag.errors import ModelError
 from lusirag.model.backbones import T5_ENCODERS
 from lusirag.model.base_models import base_config
 from lusirag.model.configuration import LusiferConfig
-from lusirag.model.files import weight_files
+from lusirag.model.files import CONFIG, read_json, weight_files
 from lusirag.model.loading import StoredWeights
-from lusirag.model.source import CONFIG, read_json
 
 logger = logging.getLogger(__name__)
 

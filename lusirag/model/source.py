@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import (
@@ -19,8 +18,8 @@ from huggingface_hub.errors import (
 
 from lusirag.errors import ModelError
 from lusirag.model.configuration import LusiferConfig
+from lusirag.model.files import CONFIG, TOKENIZER, read_json
 
-CONFIG, TOKENIZER = "config.json", "tokenizer.json"
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -90,20 +89,6 @@ def read_config(directory: Path, *, local_files_only: bool = False) -> LusiferCo
             f"this version loads {LusiferConfig.model_type!r} and published LUSIFER checkpoints"
         )
     return cast(LusiferConfig, LusiferConfig.from_dict(values))
-
-
-def read_json(file: Path) -> Any:
-    """Read a JSON file of a model directory.
-
-    Raises:
-        ModelError: it is missing or broken.
-    """
-    try:
-        return json.loads(file.read_text("utf-8"))
-    except FileNotFoundError as error:
-        raise ModelError(f"{file.parent} has no {file.name}: it is no model directory") from error
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{file} cannot be read ({error}); copy or download it again") from error
 
 
 def tokenizer_file(directory: Path, config: LusiferConfig, *, local_files_only: bool = False) -> Path:
