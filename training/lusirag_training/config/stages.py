@@ -151,7 +151,7 @@ class LossSection:
     temperature: Positive = 0.05
     miner_epsilon: Annotated[float, Field(ge=0)] | None = 0.25
     symmetric: bool = False
-    false_negative_ratio: Positive | None = None
+    false_negative_ratio: Annotated[float, Field(gt=0, le=1)] | None = None
     matryoshka_dimensions: list[Count] = Field(default_factory=list)
     matryoshka_weights: list[Positive] | None = None
     distillation: DistillationSection | None = None

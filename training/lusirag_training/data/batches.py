@@ -152,13 +152,14 @@ def _choose(rows: RowSet, generator: np.random.Generator) -> Numbers:
     return np.concatenate([generator.permutation(rows.rows) for _ in range(rounds)])[:wanted].astype(np.int64)
 
 
-def _check(
-    sets: Sequence[RowSet], phases: Sequence[Phase], batch_size: int, leftovers: str, processes: int
-) -> None:
+def _check(sets: Sequence[RowSet], phases: Sequence[Phase], batch_size: int, leftovers: str, processes: int) -> None:
     rules = [
         (batch_size >= 1, f"batch_size is {batch_size}; 1 or more is needed"),
         (leftovers in LEFTOVERS, f"leftovers is {leftovers!r}; allowed: {', '.join(LEFTOVERS)}"),
-        (processes >= 1 and batch_size % max(processes, 1) == 0, f"{processes} processes cannot share {batch_size} rows"),
+        (
+            processes >= 1 and batch_size % max(processes, 1) == 0,
+            f"{processes} processes cannot share {batch_size} rows",
+        ),
         (
             all(0 <= each < len(sets) for phase in phases for each in phase.sets),
             f"a phase names a data set beyond the {len(sets)} that there are",
