@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from importlib.metadata import entry_points
 from typing import Annotated
 
 import typer
@@ -25,6 +26,9 @@ app = typer.Typer(
 )
 for group in (index, search, embed, models, demo):
     group.register(app)
+# Packages beside lusirag, such as its training, bring their own commands; lusirag itself imports none of them.
+for found in entry_points(group="lusirag.commands"):
+    found.load().register(app)
 
 
 def _show_version(wanted: bool) -> None:

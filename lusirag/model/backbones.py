@@ -95,32 +95,45 @@ def without_tokens(decoder: Any) -> Any:
     return decoder
 
 
-def run_decoder(decoder: Any, vectors: Tensor, mask: Tensor, positions: Tensor, *, past_window: int | None) -> Tensor:
+def run_decoder(
+    decoder: Any,
+    vectors: Tensor,
+    mask: Tensor,
+    positions: Tensor,
+    *,
+    past_window: int | None,
+    visible: Tensor | None = None,
+) -> Tensor:
     """Run the language model on vectors in the place of token embeddings: (B, T, D), (B, T), (B, T) -> (B, T, D).
 
     Args:
         past_window: see `LusiferConfig`.
+        visible: (B, T, T), whether the first sees the second, in the place of `mask`; all see all valid ones when None.
     """
     scale = decoder.get_input_embeddings().scale
     if scale != 1.0:
         vectors = vectors * torch.tensor(scale, dtype=vectors.dtype, device=vectors.device)
     attention: Any = mask
-    if past_window is not None and mask.shape[1] > past_window:
-        attention = _windowed(mask, positions, past_window, vectors.dtype)
+    if visible is not None or (past_window is not None and mask.shape[1] > past_window):
+        seen = (mask != 0)[:, None, :].expand(-1, mask.shape[1], -1) if visible is None else visible
+        masks = _masks(seen, positions, past_window, vectors.dtype)
+        layered = getattr(decoder.config, "layer_types", None) is not None
+        attention = masks if layered else masks["full_attention"]
     hidden: Tensor = decoder(
         inputs_embeds=vectors, attention_mask=attention, position_ids=positions, use_cache=False
     ).last_hidden_state
     return hidden
 
 
-def _windowed(mask: Tensor, positions: Tensor, window: int, dtype: torch.dtype) -> dict[str, Tensor]:
+def _masks(visible: Tensor, positions: Tensor, window: int | None, dtype: torch.dtype) -> dict[str, Tensor]:
     """Additive masks (B, 1, T, T) a layer type: sliding layers do not see tokens `window` or more before them."""
-    near = positions[:, None, :] > positions[:, :, None] - window  # (B, T, T): query, key
-    visible = (mask != 0)[:, None, :].expand_as(near)
+    near = visible
+    if window is not None:
+        near = visible & (positions[:, None, :] > positions[:, :, None] - window)  # (B, T, T): query, key
     hidden = torch.finfo(dtype).min
     return {
-        kind: torch.zeros(seen.shape, dtype=dtype, device=mask.device).masked_fill(~seen, hidden)[:, None]
-        for kind, seen in (("full_attention", visible), ("sliding_attention", visible & near))
+        kind: torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill(~seen, hidden)[:, None]
+        for kind, seen in (("full_attention", visible), ("sliding_attention", near))
     }
 
 

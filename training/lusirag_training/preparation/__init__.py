@@ -1,0 +1,1 @@
+"""What is done to pairs before training: filters, duplicates, contamination, hard negatives, clusters."""

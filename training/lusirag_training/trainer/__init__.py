@@ -1,0 +1,1 @@
+"""Running a stage: transformers' Trainer around our batches, losses and checkpoints."""

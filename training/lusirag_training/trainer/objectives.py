@@ -1,0 +1,168 @@
+"""What a step of each stage computes: chunks through the network, the loss, its gradient.
+
+An objective adds the gradient of the mean over the whole batch, of all processes, to the parameters, on the
+understanding that the gradients of the processes are averaged, as DistributedDataParallel and FSDP do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+from lusirag.embedding import Embedder
+from lusirag_training.data.alignment import AlignmentBatch, padded_targets
+from lusirag_training.data.contrastive import ContrastiveBatch
+from lusirag_training.data.texts import Ids, chunked, padded
+from lusirag_training.distributed import gather_candidates, largest, total
+from lusirag_training.gradient_cache import cached_backward
+from lusirag_training.losses import Candidates, ContrastiveLoss
+
+Batch = TypeVar("Batch", contravariant=True)
+Backward = Callable[[Tensor], object]
+NoSync = Callable[[], AbstractContextManager[object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a step gave.
+
+    Attributes:
+        loss: detached; its mean over the processes is the loss of the whole batch.
+        tokens: of this process's texts, padding not counted. figures: further measures, such as accuracy.
+    """
+
+    loss: Tensor
+    tokens: int
+    figures: dict[str, float] = field(default_factory=dict)
+
+
+class Objective(Protocol[Batch]):
+    """A stage's step."""
+
+    def step(self, network: Any, batch: Batch, *, device: torch.device, backward: Backward, no_sync: NoSync) -> Outcome:
+        """Add the gradient of a batch to the network's parameters.
+
+        Args:
+            network: as the Trainer wrapped it. backward: of accelerate. no_sync: where gradients are not exchanged.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class ContrastiveObjective:
+    """Stage 2.
+
+    Args:
+        loss: over the candidates of all processes. chunk_tokens: most tokens of a chunk; gradients are cached.
+        padding_id: of the multilingual encoder. teacher: whose similarities the loss imitates.
+        equal_chunks: let all processes run as many chunks, as FSDP needs.
+    """
+
+    loss: ContrastiveLoss
+    chunk_tokens: int
+    padding_id: int
+    teacher: Embedder | None = None
+    equal_chunks: bool = False
+
+    def step(
+        self, network: Any, batch: ContrastiveBatch, *, device: torch.device, backward: Backward, no_sync: NoSync
+    ) -> Outcome:
+        """See `Objective`."""
+        texts: Ids = [*batch.queries, *batch.documents]
+        lengths = [len(row) for row in texts]
+        chunks = chunked(lengths, chunk_tokens=self.chunk_tokens)
+        if self.equal_chunks:
+            chunks = chunked(lengths, chunk_tokens=self.chunk_tokens, at_least=largest(len(chunks), device=device))
+        places = torch.tensor([row for chunk in chunks for row in chunk])
+        unsorted = torch.empty_like(places)
+        unsorted[places] = torch.arange(len(places))
+        teachers = self._teach(batch, device)
+        seen: dict[str, float] = {}
+
+        def embed(chunk: list[int]) -> Tensor:
+            ids, mask = padded([texts[row] for row in chunk], padding_id=self.padding_id, device=device)
+            embeddings: Tensor = network(input_ids=ids, attention_mask=mask).embeddings
+            return embeddings
+
+        def measure(vectors: Tensor) -> Tensor:
+            ordered = vectors[unsorted.to(vectors.device)]  # (B + M, D)
+            count = len(batch.queries)
+            value = self.loss.measure(
+                gather_candidates(
+                    Candidates(
+                        queries=ordered[:count],
+                        documents=ordered[count:],
+                        owner=batch.owner.to(device),
+                        is_positive=batch.is_positive.to(device),
+                        query_labels=batch.query_labels.to(device),
+                        document_keys=batch.document_keys.to(device),
+                        in_batch=batch.in_batch,
+                        **teachers,
+                    )
+                )
+            )
+            seen["accuracy"] = float(value.diagnostics.accuracy)
+            return value.loss
+
+        loss = cached_backward(embed, chunks, measure, backward=backward, no_sync=no_sync)
+        return Outcome(loss, sum(lengths), seen)
+
+    def _teach(self, batch: ContrastiveBatch, device: torch.device) -> dict[str, Tensor]:
+        if self.teacher is None:
+            return {}
+        return {
+            "teacher_queries": torch.from_numpy(self.teacher.encode_queries(batch.query_texts)).to(device),
+            "teacher_documents": torch.from_numpy(self.teacher.encode_documents(batch.document_texts)).to(device),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class AlignmentObjective:
+    """Stage 1: the mean cross-entropy over all labelled words of the batch.
+
+    Args:
+        chunk_tokens: most tokens of a chunk, source and target together.
+        padding_id: of the multilingual encoder. target_padding_id: of the language model.
+        given_words: 1 where a target begins with <bos>, which is given and not written, else 0.
+        equal_chunks: let all processes run as many chunks, as FSDP needs.
+    """
+
+    chunk_tokens: int
+    padding_id: int
+    target_padding_id: int
+    given_words: int
+    equal_chunks: bool = False
+
+    def step(
+        self, network: Any, batch: AlignmentBatch, *, device: torch.device, backward: Backward, no_sync: NoSync
+    ) -> Outcome:
+        """See `Objective`."""
+        lengths = [len(source) + len(target) for source, target in zip(batch.sources, batch.targets, strict=True)]
+        chunks = chunked(lengths, chunk_tokens=self.chunk_tokens)
+        if self.equal_chunks:
+            chunks = chunked(lengths, chunk_tokens=self.chunk_tokens, at_least=largest(len(chunks), device=device))
+        words = total(sum(len(row) - self.given_words for row in batch.labels), device=device)
+        processes = total(1, device=device)
+        loss = torch.zeros((), device=device)
+        for number, chunk in enumerate(chunks):
+            ids, mask = padded([batch.sources[row] for row in chunk], padding_id=self.padding_id, device=device)
+            columns = ([column[row] for row in chunk] for column in (batch.targets, batch.target_masks, batch.labels))
+            targets, seen, labels = padded_targets(*columns, padding_id=self.target_padding_id, device=device)
+            with nullcontext() if number == len(chunks) - 1 else no_sync():
+                output = network(
+                    input_ids=ids,
+                    attention_mask=mask,
+                    target_ids=targets,
+                    target_mask=seen,
+                    labels=labels,
+                    reduction="sum",
+                    with_logits=False,
+                )
+                part = output.loss * processes / words
+                backward(part)
+            loss += part.detach()
+        return Outcome(loss, sum(lengths))

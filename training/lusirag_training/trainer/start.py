@@ -1,0 +1,172 @@
+"""The network that a run starts from, and which of its parts learn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from lusirag.embedding.catalog import EMBEDDED_MODELS
+from lusirag.embedding.templates import Template
+from lusirag.embedding.tokenization import TextTokenizer
+from lusirag.errors import InvalidArgumentError, ModelError
+from lusirag.model import LusiferModel
+from lusirag.model.adapters import name_in_files
+from lusirag.model.configuration import ROLES
+from lusirag.model.files import TOKENIZER
+from lusirag.model.source import read_config, resolve_directory, tokenizer_file
+from lusirag_training.config.sections import ModelSection, TrainableSection
+from lusirag_training.data.texts import ModelTexts
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+PARTS = {"encoder": "multilingual_encoder", "language_model": "language_model"}
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A network with what reads its texts.
+
+    Attributes:
+        network: adapters merged, in training mode nowhere yet. tokenizer: its tokenizer.json.
+    """
+
+    network: LusiferModel
+    tokenizer: Path
+
+    def texts(self, *, max_tokens: int | None = None) -> ModelTexts:
+        """Its templates and tokenizer, for texts of at most `max_tokens` (its own limit when that is less or None)."""
+        config = self.network.config
+        longest = config.max_tokens if max_tokens is None else min(max_tokens, config.max_tokens)
+        return ModelTexts(
+            TextTokenizer(self.tokenizer, max_tokens=longest),
+            {role: Template(role, *config.text_format(role)) for role in ROLES},
+        )
+
+
+def load_start(section: ModelSection, *, seed: int) -> Start:
+    """Load or join the network of a run.
+
+    Args:
+        seed: of the weights that are not there yet, connector and projection.
+
+    Raises:
+        ModelError: something is missing or does not fit.
+    """
+    torch.manual_seed(seed)
+    if section.start is not None:
+        from lusirag_training.trainer.runs import is_run, load_run
+
+        if is_run(Path(section.start)):
+            return load_run(Path(section.start), dtype=DTYPES[section.dtype], attention=section.attention)
+        return _load_model(section)
+    network = LusiferModel.from_base_models(
+        str(section.encoder),
+        section.decoder,
+        decoder_layers=section.decoder_layers,
+        encoder_revision=section.encoder_revision,
+        decoder_revision=section.decoder_revision,
+        local_files_only=section.local_files_only,
+        dtype=DTYPES[section.dtype],
+        attn_implementation=section.attention,
+        **section.settings,
+    )
+    start_as_identity(network)
+    base = resolve_directory(
+        str(section.encoder),
+        revision=section.encoder_revision,
+        local_files_only=section.local_files_only,
+        files=[TOKENIZER],
+    )
+    if not (base / TOKENIZER).is_file():
+        raise ModelError(f"{section.encoder} lacks {TOKENIZER}; save its fast tokenizer beside it")
+    return Start(network, base / TOKENIZER)
+
+
+def _load_model(section: ModelSection) -> Start:
+    directory = resolve_directory(
+        EMBEDDED_MODELS.get(str(section.start), str(section.start)),
+        revision=section.revision,
+        local_files_only=section.local_files_only,
+    )
+    network = LusiferModel.from_pretrained(
+        directory,
+        dtype=DTYPES[section.dtype],
+        attn_implementation=section.attention,
+        merge_adapters=True,
+        local_files_only=section.local_files_only,
+    )
+    config = read_config(directory, local_files_only=section.local_files_only)
+    return Start(network, tokenizer_file(directory, config, local_files_only=section.local_files_only))
+
+
+def start_as_identity(network: LusiferModel) -> None:
+    """With an encoder skip, let the projection begin at zero: the network begins as its encoder is."""
+    if not network.config.encoder_skip or network.config.connector == "none":
+        return
+    last = [module for module in network.projection.modules() if isinstance(module, nn.Linear)][-1:]
+    with torch.no_grad():
+        for module in last:
+            module.weight.zero_()
+            module.bias.zero_()
+
+
+def choose_trainable(network: LusiferModel, section: TrainableSection) -> None:
+    """Freeze everything but what a run trains, and put that into float32.
+
+    Raises:
+        InvalidArgumentError: nothing would be trained, or a part does not exist.
+    """
+    network.requires_grad_(False)
+    has_decoder = network.config.connector != "none"
+    if not has_decoder and section.language_model == "full":
+        raise InvalidArgumentError("trainable.language_model is 'full', but this model has no language model")
+    parts = {"encoder": section.encoder} | ({"language_model": section.language_model} if has_decoder else {})
+    adapted = tuple(PARTS[name] for name, choice in parts.items() if choice == "lora")
+    if adapted:
+        lora = section.lora
+        network.add_adapters(rank=lora.rank, alpha=lora.alpha, dropout=lora.dropout, parts=adapted)
+    for name, choice in parts.items():
+        if choice == "full":
+            getattr(network, PARTS[name]).requires_grad_(True)
+    if section.connector and has_decoder:
+        network.connector.requires_grad_(True)
+    if section.projection:
+        network.projection.requires_grad_(True)
+        network.pooler.requires_grad_(True)
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        raise InvalidArgumentError("nothing is trained: every part of trainable is frozen; choose one")
+    for parameter in network.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+
+
+def trained_weights(network: nn.Module) -> dict[str, Tensor]:
+    """What a run trains, under its names in files."""
+    return {
+        name_in_files(name): parameter.detach()
+        for name, parameter in network.named_parameters()
+        if parameter.requires_grad
+    }
+
+
+def restore_trained(network: nn.Module, weights: dict[str, Tensor], *, source: Path) -> None:
+    """Put trained weights back, all of them and nothing else.
+
+    Raises:
+        ModelError: they are of another recipe.
+    """
+    own = {name_in_files(name): parameter for name, parameter in network.named_parameters() if parameter.requires_grad}
+    if own.keys() != weights.keys():
+        different = sorted(own.keys() ^ weights.keys())
+        raise ModelError(
+            f"{source} holds the weights of another recipe: {len(different)} names differ, such as {different[0]}"
+        )
+    with torch.no_grad():
+        for name, parameter in own.items():
+            if parameter.shape != weights[name].shape:
+                raise ModelError(
+                    f"{source}: {name} has the shape {tuple(weights[name].shape)}, not {tuple(parameter.shape)}"
+                )
+            parameter.copy_(weights[name])

@@ -1,0 +1,172 @@
+"""transformers' Trainer, with steps that are planned, objectives that chunk, and checkpoints of what is trained."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+from transformers import Trainer, TrainingArguments
+from transformers.trainer_callback import PrinterCallback
+
+from lusirag_training.trainer.checkpoints import figures_of, mark_complete, remove_others, save_weights
+from lusirag_training.trainer.objectives import Objective
+from lusirag_training.trainer.records import EVALUATION, TRAINING, append_record
+from lusirag_training.trainer.start import trained_weights
+
+Evaluate = Callable[[], dict[str, float]]
+Progress = Callable[[Mapping[str, float]], None]
+PREFIX = "eval_"
+
+
+class StageTrainer(Trainer):
+    """A Trainer whose steps are whole batches.
+
+    Args:
+        model: the network, trainable parts chosen.
+        arguments: of the Trainer; one epoch, one "example" a step.
+        steps: this process's batches. objective: what a step computes.
+        evaluate_now: figures of the development sets; None for no evaluation.
+        best: the figure by which the best checkpoint is chosen.
+        progress: gets each log record.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        arguments: TrainingArguments,
+        *,
+        steps: Dataset[Any],
+        objective: Objective[Any],
+        evaluate_now: Evaluate | None,
+        best: str,
+        progress: Progress | None,
+    ) -> None:
+        super().__init__(model=model, args=arguments, train_dataset=steps, eval_dataset={} if evaluate_now else None)
+        self.remove_callback(PrinterCallback)
+        self.objective = objective
+        self.evaluate_now = evaluate_now
+        self.best = best
+        self.progress = progress
+        self._figures: dict[str, float] = {}
+        self._tokens, self._steps_summed = 0, 0
+        self._since = time.monotonic()
+        self._latest: dict[str, float] = {}
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """One item a step, in order; the Trainer skips those of before a checkpoint without making them."""
+        return DataLoader(
+            self.train_dataset,
+            batch_sampler=[[step] for step in range(len(self.train_dataset))],
+            collate_fn=_only,
+            num_workers=self.args.dataloader_num_workers,
+        )
+
+    def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> tuple[list[Any], None]:
+        """The next batch as it is."""
+        return [next(epoch_iterator)], None
+
+    def floating_point_ops(self, inputs: Any) -> int:
+        """Not counted."""
+        return 0
+
+    def training_step(self, model: nn.Module, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
+        """Add one batch's gradient; returns the loss, detached."""
+        model.train()
+        if self._steps_summed == 0:
+            self._since = time.monotonic()
+        outcome = self.objective.step(
+            model,
+            inputs,
+            device=self.accelerator.device,
+            backward=self.accelerator.backward,
+            no_sync=lambda: self.accelerator.no_sync(model),
+        )
+        self._tokens += outcome.tokens
+        self._steps_summed += 1
+        for name, value in outcome.figures.items():
+            self._figures[name] = self._figures.get(name, 0.0) + value
+        return outcome.loss
+
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+        """Measure the development sets; called by the Trainer's schedule and at the end."""
+        if self.evaluate_now is None:
+            return {}
+        self._latest = self.evaluate_now()
+        if self.is_world_process_zero():
+            record = {"step": float(self.state.global_step), **self._latest}
+            append_record(Path(self.args.output_dir) / EVALUATION, record)
+        figures = {f"{PREFIX}{name}": value for name, value in self._latest.items()}
+        self.log(figures)
+        self.control: Any = self.callback_handler.on_evaluate(self.args, self.state, self.control, figures)
+        self._steps_summed = 0  # the clock of tokens/s begins anew
+        self._tokens, self._figures = 0, {}
+        return figures
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add speed and time left, hand the record on, write it down."""
+        if "loss" in logs:
+            seconds = max(time.monotonic() - self._since, 1e-9)
+            steps = max(self._steps_summed, 1)
+            logs |= {name: value / steps for name, value in self._figures.items()}
+            logs["tokens_per_second"] = self._tokens / seconds
+            logs["seconds_left"] = seconds / steps * (self.state.max_steps - self.state.global_step)
+            self._tokens, self._figures, self._steps_summed = 0, {}, 0
+            if self.is_world_process_zero():
+                append_record(
+                    Path(self.args.output_dir) / TRAINING, {"step": float(self.state.global_step), **_numbers(logs)}
+                )
+        super().log(logs, start_time)
+        if self.progress is not None and self.is_world_process_zero():
+            self.progress(
+                {"step": float(self.state.global_step), "steps": float(self.state.max_steps), **_numbers(logs)}
+            )
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
+        """Write what is trained, of the gathered weights where FSDP shards them."""
+        from lusirag.model.adapters import name_in_files
+
+        trained = trained_weights(self.accelerator.unwrap_model(self.model))
+        if state_dict is not None:
+            gathered = {name_in_files(_plain(name)): tensor for name, tensor in state_dict.items()}
+            trained = {name: gathered[name] for name in trained}
+        save_weights(Path(output_dir or self.args.output_dir), trained)
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        """Let the Trainer write a checkpoint, then mark it as whole and remove older ones."""
+        super()._save_checkpoint(model, trial)
+        self.accelerator.wait_for_everyone()
+        if self.is_world_process_zero():
+            run = Path(self.args.output_dir)
+            folder = run / f"checkpoint-{self.state.global_step}"
+            mark_complete(folder, step=self.state.global_step, figures=self._latest)
+            remove_others(run, best=self.best)
+        self.accelerator.wait_for_everyone()
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """Nothing: the weights are restored before the network is wrapped."""
+
+    def take_up(self, checkpoint: Path) -> None:
+        """Remember the figures of the checkpoint that the run goes on from."""
+        self._latest = figures_of(checkpoint)
+
+
+def _only(items: list[Any]) -> Any:
+    return items[0]
+
+
+def _plain(name: str) -> str:
+    """A parameter's name without what FSDP, DDP and checkpointing put into it."""
+    for part in ("_fsdp_wrapped_module.", "_checkpoint_wrapped_module.", "_orig_mod.", "module."):
+        name = name.replace(part, "")
+    return name
+
+
+def _numbers(logs: Mapping[str, Any]) -> dict[str, float]:
+    return {
+        name: float(value) for name, value in logs.items() if isinstance(value, int | float) and math.isfinite(value)
+    }
