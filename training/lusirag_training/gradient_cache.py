@@ -80,7 +80,8 @@ def cached_backward(
 
     parts = torch.split(gradient, [len(part) for part in first])
     for at, (chunk, state, part, before) in enumerate(zip(chunks, states, parts, first, strict=True)):
-        # An outer autocast keeps the weights it has cast; those of the first pass lead to no parameter.
+        # An outer autocast keeps the weights it has cast. torch 2.13 sets those of the first pass, which lead to no
+        # parameter, aside by itself; that earlier ones do is not known here, and the loss would be silent.
         torch.clear_autocast_cache()
         with nullcontext() if at == len(chunks) - 1 else no_sync():
             with state.again():

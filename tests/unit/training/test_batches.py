@@ -112,6 +112,8 @@ def test_batches_of_the_sets_alternate() -> None:
     plan = plan_run([RowSet(200), RowSet(200)], [Phase((0, 1))], batch_size=4, seed=0)
     order = [batch.data_set for batch in plan]
     assert sum(left != right for left, right in pairwise(order)) > 25
+    another = plan_run([RowSet(200), RowSet(200)], [Phase((0, 1))], batch_size=4, seed=1)
+    assert order != [batch.data_set for batch in another]
 
 
 def test_seeds_differ_and_zero_is_one() -> None:

@@ -72,6 +72,22 @@ def test_dropout_is_the_same_in_both_passes(size: int) -> None:
     assert torch.equal(torch.get_rng_state(), after)
 
 
+def test_random_numbers_of_the_loss_are_not_drawn_again() -> None:
+    model = network(dropout=0.5)
+
+    def noisy(vectors: Tensor) -> Tensor:
+        return loss(vectors + torch.rand_like(vectors))
+
+    torch.manual_seed(8)
+    for rows in chunk_slices(ROWS, size=5):
+        model(texts()[rows])
+    torch.rand(ROWS, 6)
+    after = torch.get_rng_state()
+    torch.manual_seed(8)
+    cached_backward(lambda rows: model(texts()[rows]), chunk_slices(ROWS, size=5), noisy)
+    assert torch.equal(torch.get_rng_state(), after)
+
+
 def test_gradients_are_added_to_those_that_are_there() -> None:
     model = network()
     rows = chunk_slices(ROWS, size=5)

@@ -119,6 +119,13 @@ def test_equal_labels_are_positives_of_each_other() -> None:
     near(loss, sum(first + second) / 4)
 
 
+def test_with_own_negatives_only_equal_labels_join_nothing() -> None:
+    for options in ALL_KINDS:
+        loss = ContrastiveLoss(**options)
+        labelled = random_batch(query_labels=torch.tensor([3, 8, 3, 1, 2]), in_batch=False)
+        assert torch.equal(loss(labelled), loss(random_batch(in_batch=False)))
+
+
 def test_labels_that_differ_change_nothing() -> None:
     plain = ContrastiveLoss()(random_batch())
     assert torch.equal(plain, ContrastiveLoss()(random_batch(query_labels=torch.tensor([9, 3, 4, -1, 0]))))
@@ -214,6 +221,23 @@ def test_nothing_left_to_learn_is_zero_with_a_gradient_of_zeros() -> None:
 def test_gradients_are_those_of_finite_differences(options: dict[str, Any]) -> None:
     batch = random_batch(dtype=torch.float64)
     loss = ContrastiveLoss(temperature=0.5, **options)
+
+    def of_vectors(queries: Tensor, documents: Tensor) -> Tensor:
+        return loss(replace(batch, queries=queries, documents=documents))
+
+    assert torch.autograd.gradcheck(of_vectors, (batch.queries, batch.documents))
+
+
+@pytest.mark.parametrize("in_batch", [False, True])
+def test_the_gradient_of_distillation_is_that_of_finite_differences(in_batch: bool) -> None:
+    teacher = random_batch(seed=9, width=4, dtype=torch.float64)
+    batch = random_batch(
+        dtype=torch.float64,
+        in_batch=in_batch,
+        teacher_queries=teacher.queries.detach(),
+        teacher_documents=teacher.documents.detach(),
+    )
+    loss = ContrastiveLoss(temperature=0.5, distillation_weight=2.0, matryoshka=[3, 6])
 
     def of_vectors(queries: Tensor, documents: Tensor) -> Tensor:
         return loss(replace(batch, queries=queries, documents=documents))
