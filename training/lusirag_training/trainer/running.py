@@ -79,6 +79,7 @@ def run_stage(config: StageConfig, *, restart: bool = False, progress: Progress 
     trainer = StageTrainer(
         stage.module,
         arguments,
+        network=stage.network,
         steps=stage.steps,
         objective=stage.objective,
         evaluate_now=(lambda: evaluate(stage.network, stage.texts, sets, device=arguments.device)) if sets else None,

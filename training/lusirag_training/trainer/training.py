@@ -13,6 +13,8 @@ from torch.utils.data import DataLoader, Dataset
 from transformers import Trainer, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
+from lusirag.model import LusiferModel
+from lusirag.model.adapters import name_in_files
 from lusirag_training.trainer.checkpoints import figures_of, mark_complete, remove_others, save_weights
 from lusirag_training.trainer.objectives import Objective
 from lusirag_training.trainer.records import EVALUATION, TRAINING, append_record
@@ -27,7 +29,7 @@ class StageTrainer(Trainer):
     """A Trainer whose steps are whole batches.
 
     Args:
-        model: the network, trainable parts chosen.
+        model: what a step runs, trainable parts chosen. network: the embedding model in it.
         arguments: of the Trainer; one epoch, one "example" a step.
         steps: this process's batches. objective: what a step computes.
         evaluate_now: figures of the development sets; None for no evaluation.
@@ -40,6 +42,7 @@ class StageTrainer(Trainer):
         model: nn.Module,
         arguments: TrainingArguments,
         *,
+        network: LusiferModel,
         steps: Dataset[Any],
         objective: Objective[Any],
         evaluate_now: Evaluate | None,
@@ -48,6 +51,7 @@ class StageTrainer(Trainer):
     ) -> None:
         super().__init__(model=model, args=arguments, train_dataset=steps, eval_dataset={} if evaluate_now else None)
         self.remove_callback(PrinterCallback)
+        self.network = network
         self.objective = objective
         self.evaluate_now = evaluate_now
         self.best = best
@@ -128,9 +132,7 @@ class StageTrainer(Trainer):
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         """Write what is trained, of the gathered weights where FSDP shards them."""
-        from lusirag.model.adapters import name_in_files
-
-        trained = trained_weights(self.accelerator.unwrap_model(self.model))
+        trained = trained_weights(self.network)
         if state_dict is not None:
             gathered = {name_in_files(_plain(name)): tensor for name, tensor in state_dict.items()}
             trained = {name: gathered[name] for name in trained}
@@ -161,9 +163,9 @@ def _only(items: list[Any]) -> Any:
 
 def _plain(name: str) -> str:
     """A parameter's name without what FSDP, DDP and checkpointing put into it."""
-    for part in ("_fsdp_wrapped_module.", "_checkpoint_wrapped_module.", "_orig_mod.", "module."):
+    for part in ("_fsdp_wrapped_module.", "_checkpoint_wrapped_module.", "_orig_mod."):
         name = name.replace(part, "")
-    return name
+    return name.removeprefix("module.").removeprefix("network.")
 
 
 def _numbers(logs: Mapping[str, Any]) -> dict[str, float]:
