@@ -84,8 +84,11 @@ class Texts:
 
 
 def column_of(dataset: Dataset, name: str) -> pa.ChunkedArray:
-    """A column as it lies in the file that the data set maps; rows that were selected are gathered first."""
-    return dataset.with_format("arrow").flatten_indices().data.column(name)
+    """A column as it lies in the file that the data set maps; of selected rows, a copy in memory."""
+    if dataset._indices is None:
+        return dataset.data.column(name)
+    tables = dataset.select_columns([name]).with_format("arrow").iter(batch_size=_AT_ONCE)
+    return pa.chunked_array([chunk for table in tables for chunk in table.column(name).chunks])
 
 
 def flatten(lists: pa.ChunkedArray) -> tuple[pa.ChunkedArray, Rows]:
