@@ -170,8 +170,8 @@ def test_both_stages_and_export(world: Path, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "adapters" / "config.json").read_text("utf-8"))["lora"]["rank"] == 16
     with pytest.raises(InvalidArgumentError, match="best, last, 12"):
         load_run(tmp_path / "align", checkpoint="5")
+    (tmp_path / "align" / "checkpoint-12" / MARKER).unlink()
     with pytest.raises(ModelError, match="no complete checkpoint"):
-        (tmp_path / "align" / "checkpoint-12" / MARKER).unlink()
         load_run(tmp_path / "align")
 
 

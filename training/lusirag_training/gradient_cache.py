@@ -35,8 +35,8 @@ def cached_backward(
     """Add the gradient of `loss(all vectors)` to the parameters, with the graph of one chunk at a time.
 
     The random numbers of a chunk (dropout) are the same in both passes, and afterwards the generators stand where the
-    first pass left them. A single chunk without `no_sync` is embedded once and gives its gradient directly. What `embed`
-    changes besides, such as running statistics, is changed twice.
+    first pass left them. A single chunk without `no_sync` is embedded once and gives its gradient directly. What
+    `embed` changes besides, such as running statistics, is changed twice.
 
     Under DistributedDataParallel every process must call this once a step, with at least one chunk; the numbers of
     chunks may differ, for gradients are exchanged in the last replay alone. FSDP exchanges weights in every pass: there
@@ -60,8 +60,9 @@ def cached_backward(
     """
     if not chunks:
         raise InvalidArgumentError("there are no chunks; give every process at least one a step")
-    # NOTE: not beside processes with more chunks: DDP exchanges buffers in the first pass and bucket orders in the first
-    # one with a graph, and where these are one pass it takes them in the other order; both sides would wait for ever.
+    # NOTE: not beside processes with more chunks: DDP exchanges buffers in the first pass and bucket orders in the
+    # first one with a graph, and where these are one pass it takes them in the other order; both sides would wait for
+    # ever.
     if len(chunks) == 1 and no_sync is nullcontext:
         value = _depends(loss(_wide(embed(chunks[0]))))
         backward(value)
@@ -120,7 +121,7 @@ class RandomState:
     @classmethod
     def now(cls) -> RandomState:
         """Take them down; a CUDA device that is not in use yet is left alone."""
-        in_use: bool = torch.cuda.is_available() and torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+        in_use: bool = torch.cuda.is_available() and torch.cuda.is_initialized()
         return cls(torch.get_rng_state(), torch.cuda.get_rng_state() if in_use else None)
 
     @contextmanager

@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from transformers import Trainer, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
+from lusirag.errors import ModelError
 from lusirag.model import LusiferModel
 from lusirag.model.adapters import name_in_files
 from lusirag_training.trainer.checkpoints import figures_of, mark_complete, remove_others, save_weights
@@ -88,8 +91,14 @@ class StageTrainer(Trainer):
             inputs,
             device=self.accelerator.device,
             backward=self.accelerator.backward,
-            no_sync=lambda: self.accelerator.no_sync(model),
+            # Alone, a batch of one chunk is then embedded once.
+            no_sync=nullcontext if self.accelerator.num_processes == 1 else lambda: self.accelerator.no_sync(model),
         )
+        if not torch.isfinite(outcome.loss):
+            raise ModelError(
+                f"the loss is {float(outcome.loss)} at step {self.state.global_step + 1}: lower "
+                "optimization.learning_rate or set optimization.gradient_norm, and go on from the last checkpoint"
+            )
         self._tokens += outcome.tokens
         self._steps_summed += 1
         for name, value in outcome.figures.items():
