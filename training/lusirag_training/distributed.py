@@ -39,7 +39,7 @@ def gather_candidates(candidates: Candidates, *, averaged: bool = True) -> Candi
         InvalidArgumentError: on every process alike, when the batches are of different kinds: `in_batch`, a width,
             or a column that one has and another lacks. All processes draw a step's batch from one data set.
     """
-    if not _many():
+    if not several():
         return candidates
     headers = _headers(candidates)
     _require_alike(headers)
@@ -81,7 +81,7 @@ def largest(number: int, *, device: torch.device | str = "cpu") -> int:
     Args:
         number: of this process. device: where the processes can exchange it ("cuda" with NCCL).
     """
-    if not _many():
+    if not several():
         return number
     shared = torch.tensor(number, device=device)
     dist.all_reduce(shared, op=dist.ReduceOp.MAX)
@@ -94,7 +94,7 @@ def total(number: int, *, device: torch.device | str = "cpu") -> int:
     Args:
         number, device: as in `largest`.
     """
-    if not _many():
+    if not several():
         return number
     shared = torch.tensor(number, device=device)
     dist.all_reduce(shared)
@@ -125,7 +125,8 @@ def _exchangeable(column: Tensor) -> Tensor:
     return column.float() if column.is_floating_point() else column.long()
 
 
-def _many() -> bool:
+def several() -> bool:
+    """Whether this is one of several processes that train together."""
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from lusirag.errors import InvalidArgumentError, ModelError
+from lusirag_training.distributed import several
 
 Chunk = TypeVar("Chunk")
 
@@ -35,8 +36,8 @@ def cached_backward(
     """Add the gradient of `loss(all vectors)` to the parameters, with the graph of one chunk at a time.
 
     The random numbers of a chunk (dropout) are the same in both passes, and afterwards the generators stand where the
-    first pass left them. A single chunk without `no_sync` is embedded once and gives its gradient directly. What
-    `embed` changes besides, such as running statistics, is changed twice.
+    first pass left them. What `embed` changes besides, such as running statistics, is changed twice. Where one
+    process trains alone, a single chunk is embedded once and gives its gradient directly.
 
     Under DistributedDataParallel every process must call this once a step, with at least one chunk; the numbers of
     chunks may differ, for gradients are exchanged in the last replay alone. FSDP exchanges weights in every pass: there
@@ -60,10 +61,9 @@ def cached_backward(
     """
     if not chunks:
         raise InvalidArgumentError("there are no chunks; give every process at least one a step")
-    # NOTE: not beside processes with more chunks: DDP exchanges buffers in the first pass and bucket orders in the
-    # first one with a graph, and where these are one pass it takes them in the other order; both sides would wait for
-    # ever.
-    if len(chunks) == 1 and no_sync is nullcontext:
+    # NOTE: not beside other processes. DDP exchanges buffers in a step's first pass and the order of its buckets in the
+    # first one with a graph; with one pass for both they come in the other order, and peers with two wait for ever.
+    if len(chunks) == 1 and not several():
         value = _depends(loss(_wide(embed(chunks[0]))))
         backward(value)
         return value.detach()
@@ -121,7 +121,7 @@ class RandomState:
     @classmethod
     def now(cls) -> RandomState:
         """Take them down; a CUDA device that is not in use yet is left alone."""
-        in_use: bool = torch.cuda.is_available() and torch.cuda.is_initialized()
+        in_use: bool = torch.cuda.is_available() and torch.cuda.is_initialized()  # type: ignore[no-untyped-call,unused-ignore]
         return cls(torch.get_rng_state(), torch.cuda.get_rng_state() if in_use else None)
 
     @contextmanager

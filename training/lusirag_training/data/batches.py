@@ -25,7 +25,8 @@ class RowSet:
 
     Args:
         rows: how many. clusters: (rows,) the cluster of each, -1 for none; None where there are no clusters.
-        weight: an epoch takes round(weight * rows) rows: a random choice below 1, repetitions above.
+        weight: an epoch takes round(weight * rows) rows: a random choice below 1, repetitions above, though never a row
+            twice in one batch.
     """
 
     rows: int
@@ -92,28 +93,29 @@ def plan_run(
         batch_size: rows a batch, of all processes together.
         seed: of all choices and orders.
         leftovers: rows of a cluster that do not fill a batch: "drop" them, or "join" those of one data set to batches
-            that span clusters. What then is left is dropped, but for a set that would have no batch at all: "join"
-            makes a short one of it.
+            that span clusters. What then is left is dropped, but where a set would have no batch at all: "join" makes
+            short ones of it.
         processes: a short batch is cut to a multiple of this.
 
     Raises:
-        InvalidArgumentError: a number is not allowed, or a phase names a set that does not exist.
+        InvalidArgumentError: a number is not allowed, a phase names a set that does not exist, or a set gives no batch.
     """
-    _check(sets, phases, batch_size, leftovers, processes)
+    _check(sets, phases, batch_size, seed, leftovers, processes)
     batches: list[PlannedBatch] = []
     for number, phase in enumerate(phases):
         for epoch in range(phase.epochs):
-            made = [
-                PlannedBatch(number, each, rows)
-                for each in phase.sets
-                for rows in _batches_of(
+            made: list[PlannedBatch] = []
+            for each in phase.sets:
+                found = _batches_of(
                     sets[each],
                     np.random.default_rng([seed, number, epoch, each]),
                     batch_size=batch_size,
                     leftovers=leftovers,
                     processes=processes,
                 )
-            ]
+                if not found:
+                    raise InvalidArgumentError(_nothing(each, sets[each], batch_size, leftovers, processes))
+                made += [PlannedBatch(number, each, rows) for rows in found]
             order = np.random.default_rng([seed, number, epoch]).permutation(len(made))
             batches += [made[at] for at in order]
     return RunPlan(batches)
@@ -121,44 +123,73 @@ def plan_run(
 
 def _batches_of(
     rows: RowSet, generator: np.random.Generator, *, batch_size: int, leftovers: str, processes: int
-) -> Iterator[Numbers]:
-    """Full batches of one epoch of a data set."""
-    chosen = _choose(rows, generator)
-    clusters = np.zeros(len(chosen), np.int64) if rows.clusters is None else rows.clusters[chosen]
-    order = np.argsort(clusters, kind="stable")
-    groups = np.split(chosen[order], np.flatnonzero(np.diff(clusters[order])) + 1)
-    rest: list[Numbers] = []
-    made = 0
-    for group in groups:
-        full = len(group) // batch_size * batch_size
+) -> list[Numbers]:
+    """The batches of one epoch of a data set."""
+    made: list[Numbers] = []
+    short: list[Numbers] = []
+    for chosen in _choose(rows, generator):
+        full, left = _cut(chosen, rows.clusters, batch_size)
+        if leftovers == "join":
+            joined = np.concatenate([left[at] for at in generator.permutation(len(left))])
+            more, (rest,) = _cut(joined, None, batch_size)
+            full += more
+            short.append(rest[: len(rest) // processes * processes])
         made += full
-        yield from group[:full].reshape(-1, batch_size)
-        rest.append(group[full:])
-    if leftovers == "drop":
-        return
-    left = np.concatenate([rest[at] for at in generator.permutation(len(rest))])
-    full = len(left) // batch_size * batch_size
-    yield from left[:full].reshape(-1, batch_size)
-    if not made + full and (short := len(left) // processes * processes):
-        yield left[:short]
+    return made or [batch for batch in short if len(batch)]
 
 
-def _choose(rows: RowSet, generator: np.random.Generator) -> Numbers:
-    """The rows of an epoch, in random order; none twice before each was there."""
+def _cut(chosen: Numbers, clusters: Numbers | None, batch_size: int) -> tuple[list[Numbers], list[Numbers]]:
+    """Full batches of one cluster each, and what is left of each cluster."""
+    groups = [chosen]
+    if clusters is not None:
+        of_rows = clusters[chosen]
+        order = np.argsort(of_rows, kind="stable")
+        groups = np.split(chosen[order], np.flatnonzero(np.diff(of_rows[order])) + 1)
+    full: list[Numbers] = []
+    left: list[Numbers] = []
+    for group in groups:
+        end = len(group) // batch_size * batch_size
+        full += list(group[:end].reshape(-1, batch_size))
+        left.append(group[end:])
+    return full, left
+
+
+def _choose(rows: RowSet, generator: np.random.Generator) -> Iterator[Numbers]:
+    """The rows of an epoch in random order, in rounds of no more than the whole set.
+
+    Each round is cut for itself: no row meets itself in a batch, where it would be its own false negative.
+    """
     wanted = round(rows.weight * rows.rows)
-    rounds = -(-wanted // rows.rows) if rows.rows else 0
-    if not rounds:
-        return np.zeros(0, np.int64)
-    return np.concatenate([generator.permutation(rows.rows) for _ in range(rounds)])[:wanted].astype(np.int64)
+    for start in range(0, wanted, rows.rows):
+        yield generator.permutation(rows.rows)[: wanted - start].astype(np.int64)
 
 
-def _check(sets: Sequence[RowSet], phases: Sequence[Phase], batch_size: int, leftovers: str, processes: int) -> None:
+def _nothing(number: int, rows: RowSet, batch_size: int, leftovers: str, processes: int) -> str:
+    fit = "batches of their clusters" if rows.clusters is not None and leftovers == "drop" else "a batch"
+    return (
+        f"data set {number} gives no batch: {rows.rows} rows of weight {rows.weight} do not fill {fit} of {batch_size} "
+        f"rows for {processes} processes; take smaller batches, join the leftovers, raise its weight or leave it out"
+    )
+
+
+def _check(
+    sets: Sequence[RowSet], phases: Sequence[Phase], batch_size: int, seed: int, leftovers: str, processes: int
+) -> None:
     rules = [
         (batch_size >= 1, f"batch_size is {batch_size}; 1 or more is needed"),
+        (seed >= 0, f"seed is {seed}; 0 or more is needed"),
         (leftovers in LEFTOVERS, f"leftovers is {leftovers!r}; allowed: {', '.join(LEFTOVERS)}"),
         (
             processes >= 1 and batch_size % max(processes, 1) == 0,
             f"{processes} processes cannot share {batch_size} rows",
+        ),
+        (
+            all(rows.rows >= 1 and rows.weight > 0 for rows in sets),
+            "a data set has no rows, or a weight that is not above 0; leave it out",
+        ),
+        (
+            bool(phases) and all(phase.epochs >= 1 and phase.sets for phase in phases),
+            "there is no phase, or one without data sets or epochs; one of each is needed",
         ),
         (
             all(0 <= each < len(sets) for phase in phases for each in phase.sets),
