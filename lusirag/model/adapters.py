@@ -88,6 +88,9 @@ def merge_adapters(model: Any) -> None:
         base.requires_grad_(True)
         model.set_submodule(name, base)
     if wrapped:
+        for part in PARTS:  # peft's note of what is attached there
+            if hasattr(getattr(model, part, None), "peft_config"):
+                del getattr(model, part).peft_config
         model.config.lora = None
         # The weights are no longer those of the base models.
         model.config.base_models = None

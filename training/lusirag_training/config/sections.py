@@ -89,6 +89,7 @@ class SourceSection:
         columns: {our name: name there}, where they differ; see `data.reading`.
         cap: at most this many rows, a random choice.
         streaming: fetch only those rows of a hub data set.
+        on_error: "stop" at a row without text, or "skip" it.
         weight: share of the rows that an epoch takes; 2 takes each row twice.
     """
 
@@ -100,6 +101,7 @@ class SourceSection:
     columns: dict[str, str] | None = None
     cap: Count | None = None
     streaming: bool = False
+    on_error: Literal["stop", "skip"] = "stop"
     weight: Positive = 1.0
 
 

@@ -208,6 +208,7 @@ def _read(section: SourceSection, seed: int, needed: str | None) -> Any:
         cap=section.cap,
         seed=seed,
         streaming=section.streaming,
+        on_error=section.on_error,
     )
     if needed is not None and needed not in rows.column_names:
         raise InvalidArgumentError(

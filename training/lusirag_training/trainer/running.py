@@ -72,13 +72,13 @@ def run_stage(config: StageConfig, *, restart: bool = False, progress: Progress 
     if share.rank == 0:
         write_recipe(folder, config)
 
-    arguments = training_arguments(config, steps=count, evaluate=bool(sets))
+    arguments = training_arguments(config, steps=count, evaluate=bool(sets), resumed=resume is not None)
     if config.optimization.gradient_checkpointing:
         stage.network.gradient_checkpointing_enable({"use_reentrant": False})
-        stage.network.enable_input_require_grads()
     trainer = StageTrainer(
         stage.module,
         arguments,
+        network=stage.network,
         steps=stage.steps,
         objective=stage.objective,
         evaluate_now=(lambda: evaluate(stage.network, stage.texts, sets, device=arguments.device)) if sets else None,
@@ -98,8 +98,10 @@ def run_stage(config: StageConfig, *, restart: bool = False, progress: Progress 
     )
 
 
-def training_arguments(config: StageConfig, *, steps: int, evaluate: bool = False) -> TrainingArguments:
-    """The Trainer's arguments for a recipe."""
+def training_arguments(
+    config: StageConfig, *, steps: int, evaluate: bool = False, resumed: bool = False
+) -> TrainingArguments:
+    """The Trainer's arguments for a recipe; a run that is not resumed is measured before its first step too."""
     options, run = config.optimization, config.run
     every = config.evaluation.every or run.save_every
     if run.save_every % run.log_every or (evaluate and run.save_every % every):
@@ -140,6 +142,7 @@ def training_arguments(config: StageConfig, *, steps: int, evaluate: bool = Fals
         save_steps=run.save_every,
         eval_strategy="steps" if evaluate else "no",
         eval_steps=every if evaluate else None,
+        eval_on_start=evaluate and not resumed,
         dataloader_num_workers=run.workers,
         dataloader_pin_memory=False,
         remove_unused_columns=False,
@@ -173,7 +176,7 @@ def _prepare_folder(folder: Path, config: StageConfig, *, restart: bool) -> None
         if NAME.fullmatch(each.name) and each not in whole:
             shutil.rmtree(each)
     if folder.is_dir() and not whole:
-        forget_after(folder, 0)
+        forget_after(folder, -1)
 
 
 def _last(folder: Path) -> Path | None:

@@ -137,9 +137,27 @@ def choose_trainable(network: LusiferModel, section: TrainableSection) -> None:
         network.pooler.requires_grad_(True)
     if not any(parameter.requires_grad for parameter in network.parameters()):
         raise InvalidArgumentError("nothing is trained: every part of trainable is frozen; choose one")
+    for name, choice in parts.items():
+        if choice != "full":
+            without_dropout(getattr(network, PARTS[name]))
     for parameter in network.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
+
+
+def without_dropout(part: nn.Module) -> None:
+    """Turn off the dropout that a base model was pre-trained with; that of LoRA stays.
+
+    As in the published code, whose backbones stay in evaluation mode; but gradient checkpointing needs training mode.
+    """
+    for name, module in part.named_modules():
+        if ".lora_dropout" in name:
+            continue
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        for option in ("dropout", "attention_dropout", "dropout_rate"):
+            if isinstance(getattr(module, option, None), float):
+                setattr(module, option, 0.0)
 
 
 def trained_weights(network: nn.Module) -> dict[str, Tensor]:

@@ -5,14 +5,19 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from transformers import Trainer, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
+from lusirag.errors import ModelError
+from lusirag.model import LusiferModel
+from lusirag.model.adapters import name_in_files
 from lusirag_training.trainer.checkpoints import figures_of, mark_complete, remove_others, save_weights
 from lusirag_training.trainer.objectives import Objective
 from lusirag_training.trainer.records import EVALUATION, TRAINING, append_record
@@ -27,7 +32,7 @@ class StageTrainer(Trainer):
     """A Trainer whose steps are whole batches.
 
     Args:
-        model: the network, trainable parts chosen.
+        model: what a step runs, trainable parts chosen. network: the embedding model in it.
         arguments: of the Trainer; one epoch, one "example" a step.
         steps: this process's batches. objective: what a step computes.
         evaluate_now: figures of the development sets; None for no evaluation.
@@ -40,6 +45,7 @@ class StageTrainer(Trainer):
         model: nn.Module,
         arguments: TrainingArguments,
         *,
+        network: LusiferModel,
         steps: Dataset[Any],
         objective: Objective[Any],
         evaluate_now: Evaluate | None,
@@ -48,6 +54,7 @@ class StageTrainer(Trainer):
     ) -> None:
         super().__init__(model=model, args=arguments, train_dataset=steps, eval_dataset={} if evaluate_now else None)
         self.remove_callback(PrinterCallback)
+        self.network = network
         self.objective = objective
         self.evaluate_now = evaluate_now
         self.best = best
@@ -84,8 +91,14 @@ class StageTrainer(Trainer):
             inputs,
             device=self.accelerator.device,
             backward=self.accelerator.backward,
-            no_sync=lambda: self.accelerator.no_sync(model),
+            # Alone, a batch of one chunk is then embedded once.
+            no_sync=nullcontext if self.accelerator.num_processes == 1 else lambda: self.accelerator.no_sync(model),
         )
+        if not torch.isfinite(outcome.loss):
+            raise ModelError(
+                f"the loss is {float(outcome.loss)} at step {self.state.global_step + 1}: lower "
+                "optimization.learning_rate or set optimization.gradient_norm, and go on from the last checkpoint"
+            )
         self._tokens += outcome.tokens
         self._steps_summed += 1
         for name, value in outcome.figures.items():
@@ -128,9 +141,7 @@ class StageTrainer(Trainer):
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         """Write what is trained, of the gathered weights where FSDP shards them."""
-        from lusirag.model.adapters import name_in_files
-
-        trained = trained_weights(self.accelerator.unwrap_model(self.model))
+        trained = trained_weights(self.network)
         if state_dict is not None:
             gathered = {name_in_files(_plain(name)): tensor for name, tensor in state_dict.items()}
             trained = {name: gathered[name] for name in trained}
@@ -161,9 +172,9 @@ def _only(items: list[Any]) -> Any:
 
 def _plain(name: str) -> str:
     """A parameter's name without what FSDP, DDP and checkpointing put into it."""
-    for part in ("_fsdp_wrapped_module.", "_checkpoint_wrapped_module.", "_orig_mod.", "module."):
+    for part in ("_fsdp_wrapped_module.", "_checkpoint_wrapped_module.", "_orig_mod."):
         name = name.replace(part, "")
-    return name
+    return name.removeprefix("module.").removeprefix("network.")
 
 
 def _numbers(logs: Mapping[str, Any]) -> dict[str, float]:

@@ -1,0 +1,208 @@
+"""Whole runs of both stages over a tiny world: they learn, watch, keep, go on, and become models."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from lusirag import Embedder
+from lusirag.errors import InvalidArgumentError, ModelError
+from lusirag_training.trainer.checkpoints import MARKER, best_checkpoint, checkpoints
+from lusirag_training.trainer.exporting import export_run
+from lusirag_training.trainer.records import read_records
+from lusirag_training.trainer.running import run_stage
+from lusirag_training.trainer.runs import load_run
+from tests.training_world import alignment, contrastive, write_world
+
+FROZEN = {"encoder": "frozen", "language_model": "frozen"}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_world(tmp_path_factory.mktemp("world"))
+
+
+def losses(folder: Path) -> list[float]:
+    return [record["loss"] for record in read_records(folder / "training.csv")]
+
+
+def test_contrastive_training_learns_and_is_watched(world: Path, tmp_path: Path) -> None:
+    config = contrastive(
+        world,
+        run={"output": str(tmp_path / "run"), "save_every": 6},
+        data={"phases": [{"epochs": 5}]},
+        loss={"name": "info_nce", "similarity": "cosine", "miner_epsilon": None},
+        evaluation={"sets": {"dev": str(world / "pairs.jsonl")}, "every": 3},
+    )
+    seen: list[dict[str, float]] = []
+    report = run_stage(config, progress=lambda record: seen.append(dict(record)))
+    curve = losses(tmp_path / "run")
+    assert report.steps == len(curve) == 30
+    assert np.mean(curve[-5:]) < 0.8 * np.mean(curve[:5])
+    evaluations = read_records(tmp_path / "run" / "evaluation.csv")
+    assert [record["step"] for record in evaluations] == list(range(0, 31, 3))
+    assert evaluations[-1]["dev"] > evaluations[0]["dev"]
+    assert {"loss", "accuracy", "learning_rate", "tokens_per_second", "seconds_left"} <= seen[0].keys()
+    assert any((tmp_path / "run").rglob("events.out.tfevents*"))
+    kept = checkpoints(tmp_path / "run")
+    figures = {record["step"]: record["mean"] for record in evaluations if record["step"] % 6 == 0}
+    best = max(figures, key=lambda step: (figures[step], step))
+    assert {folder.name for folder in kept} == {"checkpoint-30", f"checkpoint-{best:.0f}"}
+    assert best_checkpoint(tmp_path / "run", "mean").name == f"checkpoint-{best:.0f}"
+
+
+@pytest.mark.parametrize("attention", ["prefix", "bidirectional"])
+def test_alignment_learns_with_a_frozen_language_model(world: Path, tmp_path: Path, attention: str) -> None:
+    config = alignment(
+        world,
+        run={"output": str(tmp_path / "run")},
+        alignment={"attention": attention, "mask_probability": 0.5},
+        optimization={"learning_rate": 1e-2},
+        data={"phases": [{"tasks": "reconstruction", "epochs": 2}, {"tasks": "all", "epochs": 2}]},
+    )
+    run_stage(config)
+    curve = losses(tmp_path / "run")
+    assert len(curve) == 24
+    assert np.mean(curve[-3:]) < np.mean(curve[:3]) - 0.1
+    trained = load_file(checkpoints(tmp_path / "run")[-1] / "trained.safetensors")
+    assert not any(name.startswith(("language_model", "projection")) for name in trained)
+    assert {"connector.added_tokens", "connector.feed_forward.0.weight"} <= trained.keys()
+    assert any(name.startswith("multilingual_encoder") and ".lora_B" in name for name in trained)
+
+
+def test_a_run_that_is_interrupted_goes_on_as_if_it_had_not_been(world: Path, tmp_path: Path) -> None:
+    changes: dict[str, Any] = {"data": {"phases": [{"epochs": 2}]}, "trainable": {"lora": {"dropout": 0.3}}}
+    whole = contrastive(world, run={"output": str(tmp_path / "whole")}, **changes)
+    run_stage(whole)
+
+    broken = contrastive(world, run={"output": str(tmp_path / "broken")}, **changes)
+
+    def stop_at_seven(record: Any) -> None:
+        if record["step"] == 7:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_stage(broken, progress=stop_at_seven)
+    assert len(losses(tmp_path / "broken")) == 7
+    report = run_stage(broken)
+    assert report.resumed_at == 6
+    assert losses(tmp_path / "broken") == losses(tmp_path / "whole")
+    ends = [load_file(checkpoints(tmp_path / name)[-1] / "trained.safetensors") for name in ("whole", "broken")]
+    assert ends[0].keys() == ends[1].keys()
+    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+
+
+def test_a_finished_run_is_not_run_again(world: Path, tmp_path: Path) -> None:
+    config = contrastive(world, run={"output": str(tmp_path / "run")})
+    run_stage(config)
+    before = losses(tmp_path / "run")
+    assert run_stage(config).resumed_at == 6
+    assert losses(tmp_path / "run") == before
+    assert run_stage(config, restart=True).resumed_at == 0
+
+
+def test_a_half_written_checkpoint_is_passed_over(world: Path, tmp_path: Path) -> None:
+    config = contrastive(world, run={"output": str(tmp_path / "run")}, optimization={"max_steps": 4})
+    run_stage(config)
+    (last,) = checkpoints(tmp_path / "run")
+    (last / MARKER).unlink()
+    assert run_stage(config).resumed_at == 0
+
+
+def test_another_recipe_does_not_go_on_with_a_run(world: Path, tmp_path: Path) -> None:
+    run = {"output": str(tmp_path / "run")}
+    run_stage(contrastive(world, run=run))
+    with pytest.raises(InvalidArgumentError, match=r"optimization.learning_rate was 0.003 and is 0.5"):
+        run_stage(contrastive(world, run=run, optimization={"learning_rate": 0.5}))
+    run_stage(contrastive(world, run=run | {"log_every": 2}))  # what only watches may change
+
+
+def test_a_folder_of_something_else_is_left_alone(world: Path, tmp_path: Path) -> None:
+    (tmp_path / "letters.txt").write_text("dear", "utf-8")
+    with pytest.raises(InvalidArgumentError, match="holds something that is no run"):
+        run_stage(contrastive(world, run={"output": str(tmp_path)}), restart=True)
+    assert (tmp_path / "letters.txt").read_text("utf-8") == "dear"
+
+
+def test_chunks_change_memory_and_not_the_result(world: Path, tmp_path: Path) -> None:
+    curves = []
+    for chunk_tokens in (50, 100_000):
+        folder = tmp_path / str(chunk_tokens)
+        trainable = {"lora": {"dropout": 0.0}}
+        options = {"chunk_tokens": chunk_tokens, "learning_rate": 1e-4}
+        run_stage(contrastive(world, run={"output": str(folder)}, trainable=trainable, optimization=options))
+        curves.append(losses(folder))
+    np.testing.assert_allclose(curves[0], curves[1], rtol=1e-4)
+
+
+def test_both_stages_and_export(world: Path, tmp_path: Path) -> None:
+    first = alignment(world, run={"output": str(tmp_path / "align")})
+    run_stage(first)
+    aligned = load_run(tmp_path / "align")
+    second = contrastive(
+        world, model={"start": str(tmp_path / "align"), "encoder": None, "decoder": None, "settings": {}},
+        run={"output": str(tmp_path / "contrast")},
+    )  # fmt: skip
+    run_stage(second)
+    export_run(tmp_path / "contrast", tmp_path / "model")
+    with Embedder.load(tmp_path / "model", runtime="torch") as embedder:
+        vectors = embedder.encode_queries(["abc", "what is this"], instruction="Find")
+    network = load_run(tmp_path / "contrast").network
+    ids, mask = torch.tensor([[0, 5, 6, 7, 2]]), torch.ones(1, 5, dtype=torch.long)
+    with torch.no_grad():
+        fresh = load_run(tmp_path / "contrast", merge_adapters=False).network(ids, mask).embeddings
+        torch.testing.assert_close(network(ids, mask).embeddings, fresh, atol=1e-4, rtol=1e-4)
+        assert (aligned.network(ids, mask).embeddings - fresh).abs().max() > 1e-4
+    assert vectors.shape == (2, 48)
+    card = (tmp_path / "model" / "README.md").read_text("utf-8")
+    assert "stage 2" in card
+    assert str(world) not in card
+
+    with pytest.raises(InvalidArgumentError, match="not with base models"):
+        export_run(tmp_path / "contrast", tmp_path / "adapters", adapters_only=True)
+    export_run(tmp_path / "align", tmp_path / "adapters", adapters_only=True)
+    assert json.loads((tmp_path / "adapters" / "config.json").read_text("utf-8"))["lora"]["rank"] == 16
+    with pytest.raises(InvalidArgumentError, match="best, last, 12"):
+        load_run(tmp_path / "align", checkpoint="5")
+    (tmp_path / "align" / "checkpoint-12" / MARKER).unlink()
+    with pytest.raises(ModelError, match="no complete checkpoint"):
+        load_run(tmp_path / "align")
+
+
+def test_an_encoder_skip_begins_where_the_encoder_stands(world: Path, tmp_path: Path) -> None:
+    settings = {"max_tokens": 40, "encoder_skip": True, "projection": "linear", "embedding_size": 32}
+    model = {"settings": settings | {"templates": {"query": "{text}", "document": "{text}"}}}
+    sets = {"sets": [{"name": "pairs", "source": str(world / "pairs.jsonl")}]}
+    config = contrastive(
+        world,
+        model=model,
+        data=sets,
+        run={"output": str(tmp_path / "run")},
+        optimization={"learning_rate": 1e-12, "max_steps": 2},
+    )
+    run_stage(config)
+    network = load_run(tmp_path / "run").network
+    ids, mask = torch.tensor([[0, 5, 6, 7, 2]]), torch.ones(1, 5, dtype=torch.long)
+    with torch.no_grad():
+        expected = network.encode(ids, mask).mean(dim=1)
+        torch.testing.assert_close(network(ids, mask).embeddings, expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"trainable": FROZEN | {"connector": False, "projection": False}}, "nothing is trained"),
+        ({"optimization": {"batch_size": 4096}, "data": {"leftovers": "drop"}}, "too few rows for one batch"),
+        ({"run": {"save_every": 5, "log_every": 2}}, "must be a multiple of run.log_every"),
+    ],
+)
+def test_recipes_that_cannot_run_are_refused(world: Path, tmp_path: Path, changes: dict[str, Any], words: str) -> None:
+    changes["run"] = {"output": str(tmp_path / "run"), **changes.get("run", {})}
+    with pytest.raises(InvalidArgumentError, match=words):
+        run_stage(contrastive(world, **changes))
