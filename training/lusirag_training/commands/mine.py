@@ -23,6 +23,7 @@ from lusirag_training.commands.sources import (
     Split,
     Streaming,
     Subset,
+    no_bars,
     parse_bounds,
     read_sources,
 )
@@ -125,7 +126,8 @@ def mine(
     texts = None
     if corpus is not None:
         place = Place(cache_dir=cache_dir, local_files_only=local_files_only)
-        rows, _ = read_with_report(corpus, place, on_error="skip" if on_error is OnError.SKIP else "stop")
+        with no_bars():
+            rows, _ = read_with_report(corpus, place, on_error="skip" if on_error is OnError.SKIP else "stop")
         if "text" not in rows.column_names:
             raise CorpusError(
                 f"--corpus {corpus}: needed is a column text; its columns: {', '.join(rows.column_names)}"

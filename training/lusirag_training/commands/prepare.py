@@ -22,6 +22,7 @@ from lusirag_training.commands.sources import (
     Split,
     Streaming,
     Subset,
+    no_bars,
     parse_bounds,
     read_sources,
 )
@@ -125,7 +126,8 @@ def prepare(
         )
         if evaluation is not None:
             place = Place(cache_dir=cache_dir, local_files_only=local_files_only)
-            evaluation.read(against or (), columns=against_columns, place=place, progress=progress)
+            with no_bars():
+                evaluation.read(against or (), columns=against_columns, place=place, progress=progress)
         report = prepare_rows(
             rows,
             out,

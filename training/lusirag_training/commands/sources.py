@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -56,20 +58,37 @@ def read_sources(
     from lusirag_training.data.reading import Place, read_with_report
 
     place = Place(split, subset, revision, local_files_only, cache_dir)
+    roles = parse_columns(columns)
     sets, facts = [], []
-    for source in sources:
-        rows, report = read_with_report(
-            source,
-            place,
-            columns=parse_columns(columns),
-            cap=cap,
-            seed=seed,
-            streaming=streaming,
-            on_error="skip" if on_error is OnError.SKIP else "stop",
-        )
-        sets.append(rows)
-        facts.append({"source": source, "rows": report.rows, "used": report.used, "skipped": report.skipped})
-    return join(sets), facts
+    with no_bars():
+        for source in sources:
+            rows, report = read_with_report(
+                source,
+                place,
+                columns=roles,
+                cap=cap,
+                seed=seed,
+                streaming=streaming,
+                on_error="skip" if on_error is OnError.SKIP else "stop",
+            )
+            sets.append(rows)
+            facts.append({"source": source, "rows": report.rows, "used": report.used, "skipped": report.skipped})
+        return join(sets), facts
+
+
+@contextmanager
+def no_bars() -> Iterator[None]:
+    """Keep the library `datasets` from showing bars of its own."""
+    from datasets.utils import disable_progress_bars, enable_progress_bars, is_progress_bar_enabled
+
+    if not is_progress_bar_enabled():
+        yield
+        return
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        enable_progress_bars()
 
 
 def parse_columns(columns: list[str] | None) -> dict[str, str] | None:

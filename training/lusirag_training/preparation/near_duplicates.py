@@ -18,7 +18,7 @@ from typing import IO
 import numpy as np
 import numpy.typing as npt
 
-from lusirag.errors import InvalidArgumentError, MissingDependencyError
+from lusirag.errors import MissingDependencyError
 from lusirag_training.preparation.progress import Progress
 from lusirag_training.preparation.texts import Keys, Rows
 from lusirag_training.preparation.words import jaccard, ngrams
@@ -37,16 +37,12 @@ class NearDuplicates:
 
     Args:
         folder: for the temporary files.
-        n: words in an n-gram.
-        threshold: Jaccard similarity of the sets of n-grams from which two texts are near duplicates.
+        n: words in an n-gram, 1 or more.
+        threshold: two texts are near duplicates from this Jaccard similarity of their n-grams; above 0, at most 1.
         seed: of the signatures.
     """
 
     def __init__(self, folder: Path, *, n: int = 5, threshold: float = 0.8, seed: int = 0) -> None:
-        if n < 1 or not 0 < threshold <= 1:
-            raise InvalidArgumentError(
-                f"near duplicates: {n} words at similarity {threshold}; give 1 word or more, above 0 and at most 1"
-            )
         self._n, self._threshold, self._seed = n, threshold, seed
         self._signatures: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
         self._ngrams: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115

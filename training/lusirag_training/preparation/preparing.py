@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from lusirag.errors import CorpusError
+from lusirag.errors import CorpusError, InvalidArgumentError
 from lusirag.index.files import sync_directory, write_file
 from lusirag_training.preparation.contamination import EvaluationTexts
 from lusirag_training.preparation.filters import CountTokens, Filters, failing
@@ -53,6 +53,17 @@ class Preparation:
     near: float | None = 0.8
     near_words: int = 5
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        wrong = []
+        if self.near is not None and not 0 < self.near <= 1:
+            wrong.append(f"near is {self.near}; give a similarity above 0 and at most 1, or leave the step out")
+        if self.near_words < 1:
+            wrong.append(f"near_words is {self.near_words}; give 1 or more")
+        if self.seed < 0:
+            wrong.append(f"seed is {self.seed}; give 0 or more")
+        if wrong:
+            raise InvalidArgumentError("; ".join(wrong))
 
 
 class _Marks:
@@ -102,7 +113,9 @@ def prepare(
         the report.
 
     Raises:
-        CorpusError: no row is left. InvalidArgumentError: `out` is not allowed. StorageError: no space left.
+        CorpusError: no row is left.
+        InvalidArgumentError: `out` is not allowed.
+        StorageError: no space left.
     """
     settings, out, started = settings or Preparation(), Path(out), time.monotonic()
     check_target(out)
