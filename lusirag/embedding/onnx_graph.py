@@ -24,7 +24,7 @@ from lusirag.embedding.onnx_names import (
     encoder_norm,
     projections,
 )
-from lusirag.embedding.onnx_nodes import FLOAT, MICROSOFT, Nodes
+from lusirag.embedding.onnx_nodes import FLOAT, INTEGER, MICROSOFT, Nodes
 from lusirag.embedding.onnx_shape import Shape
 
 INPUT, OUTPUT = "input_ids", "embeddings"
@@ -40,18 +40,25 @@ class Linear(Protocol):
         """(N, in) -> (N, out), without bias."""
 
 
-def build_network(g: Nodes, shape: Shape, linear: Linear, words: Sequence[str], *, word_bits: int = 4) -> str:
+def build_network(
+    g: Nodes, shape: Shape, linear: Linear, words: Sequence[str], *, word_bits: int = 4, word_groups: int | None = None
+) -> str:
     """Write the whole network: token ids (B, S) -> embeddings (B, O), not normalised.
 
     Args:
         g: collects the nodes.
         shape: of the network.
         linear: float32 or 8-bit matrices.
-        words: names of the word embeddings: one table, or blocks and their scale (and minimum).
-        word_bits: of blocks, 4 or 8.
+        words: names of the word embeddings: one table; blocks and their scale (and minimum); or codes, gain, centroids
+            and mean.
+        word_bits: of blocks, 4 or 8. word_groups: codes of a row; None where there are none.
     """
     texts = g("Slice", g("Shape", INPUT), [0], [1])  # [B]
-    encoded = encoder(g, shape, linear, word_embeddings(g, words, shape.encoder.width, bits=word_bits), texts)  # (N, E)
+    if word_groups is None:
+        embedded = word_embeddings(g, words, shape.encoder.width, bits=word_bits)  # (B, S, E)
+    else:
+        embedded = coded_embeddings(g, words, shape.encoder.width, groups=word_groups)  # (B, S, E)
+    encoded = encoder(g, shape, linear, embedded, texts)  # (N, E)
     if shape.language_model is None:
         by_text = g("Reshape", encoded, sizes(g, texts, -1, shape.encoder.width))  # (B, S, E)
         return projection(g, shape, pooler(g, shape, by_text))
@@ -88,6 +95,17 @@ def word_embeddings(g: Nodes, words: Sequence[str], width: int, *, bits: int) ->
     else:
         values = g("Mul", g("Sub", nibbles, np.float32(8)), scale)
     return g("Reshape", values, [0, 0, width])  # (B, S, E)
+
+
+def coded_embeddings(g: Nodes, words: Sequence[str], width: int, *, groups: int) -> str:
+    """(B, S) -> (B, S, E) from a table that is product-quantised, see lusirag.model.storage; G codes a row."""
+    codes, gain, centroids, mean = words
+    first = np.arange(groups, dtype=np.int64) * 256
+    places = g("Add", g("Cast", g("Gather", codes, INPUT, axis=0), to=INTEGER), first)  # (B, S, G)
+    flat = g("Reshape", centroids, [-1, width // groups])  # (256 G, W)
+    values = g("Reshape", g("Cast", g("Gather", flat, places, axis=0), to=FLOAT), [0, 0, width])  # (B, S, E)
+    scaled = g("Mul", values, g("Cast", g("Gather", gain, INPUT, axis=0), to=FLOAT))
+    return g("Add", scaled, g("Cast", mean, to=FLOAT))  # (B, S, E)
 
 
 def encoder(g: Nodes, shape: Shape, linear: Linear, words: str, texts: str) -> str:

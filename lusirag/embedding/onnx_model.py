@@ -16,7 +16,8 @@ from lusirag.embedding.stored import StoredTensors
 
 OPERATORS, FORMAT = 21, 10  # versions of ONNX's operators and of its files; onnxruntime 1.20 and later read them
 ALIGNMENT = 64  # bytes
-PARTS = ("blocks", "scale", "minimum")  # of a table in 4-bit blocks, see lusirag.model.storage
+# Of a table in blocks or in codes, see lusirag.model.storage.
+PARTS = ("blocks", "scale", "minimum", "codes", "gain", "centroids", "mean")
 TYPES = {
     "F32": TensorProto.FLOAT,
     "F16": TensorProto.FLOAT16,
@@ -45,7 +46,9 @@ def build_model(
     """
     words = [name for name in (WORDS, *(f"{WORDS}.{part}" for part in PARTS)) if name in stored]
     g = Nodes()
-    result = build_network(g, shape, linear(g), words, word_bits=8 if stored[words[0]].dtype == "I8" else 4)
+    groups = stored[words[0]].shape[1] if words[0].endswith(".codes") else None
+    bits = 8 if stored[words[0]].dtype == "I8" else 4
+    result = build_network(g, shape, linear(g), words, word_bits=bits, word_groups=groups)
     g.rename(result, OUTPUT)
     outside = [
         _placed(name, TYPES[stored[name].dtype], stored[name].shape, stored[name].file.name, stored[name].offset)

@@ -11,7 +11,7 @@ from lusirag.embedding.onnx_names import ENCODER, SCALES, SMOOTHING
 from lusirag.embedding.onnx_weights import LARGEST
 
 MICROSOFT = "com.microsoft"
-FLOAT = TensorProto.FLOAT
+FLOAT, INTEGER = TensorProto.FLOAT, TensorProto.INT64
 
 
 class Nodes:

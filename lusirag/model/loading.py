@@ -24,7 +24,19 @@ from lusirag.errors import ModelError
 from lusirag.model.adapters import LORA_A, LORA_B, adapted_layers, attach, name_in_files
 from lusirag.model.files import weight_files
 from lusirag.model.self_check import check_bidirectional
-from lusirag.model.storage import BLOCK, BLOCKS, MINIMUM, SCALE, restore_matrix, stored_name
+from lusirag.model.storage import (
+    BLOCK,
+    BLOCK_PARTS,
+    BLOCKS,
+    CENTROIDS,
+    CODE_PARTS,
+    CODES,
+    MINIMUM,
+    SCALE,
+    restore_codes,
+    restore_matrix,
+    stored_name,
+)
 
 READ_AT_ONCE = 512 * 2**20  # bytes; the mapped pages of a file are given back after each portion
 Rename = Callable[[str], str | None]
@@ -147,8 +159,21 @@ class StoredWeights:
         """The shape of a parameter once it is restored."""
         if name in self.tensors:
             return self.tensors[name].shape
-        rows, blocks = self.tensors[name + SCALE].shape
+        if name + CODES in self.tensors:
+            groups, _, width = self._part(name, CENTROIDS).shape
+            return self.tensors[name + CODES].shape[0], groups * width
+        rows, blocks = self._part(name, SCALE).shape
         return rows, blocks * BLOCK
+
+    def _part(self, name: str, part: str) -> StoredTensor:
+        """One of the tensors that a matrix is stored as.
+
+        Raises:
+            ModelError: it is not there.
+        """
+        if name + part not in self.tensors:
+            raise ModelError(f"the weights hold {self.members[name][0]} but not {name}{part}; the file is incomplete")
+        return self.tensors[name + part]
 
     def common_dtype(self) -> torch.dtype:
         """The type of most stored values; float32 for blocks."""
@@ -191,8 +216,11 @@ class StoredWeights:
     def _restored(self, name: str, tensor: Callable[[str], Tensor]) -> Tensor:
         if name in self.tensors:
             return tensor(name)
-        if name + SCALE not in self.tensors:
-            raise ModelError(f"the weights hold {name}{BLOCKS} but not {name}{SCALE}; the file is incomplete")
+        needed = CODE_PARTS if name + CODES in self.tensors else BLOCK_PARTS[:2]
+        for part in needed:
+            self._part(name, part)
+        if needed is CODE_PARTS:
+            return restore_codes(*(tensor(name + part) for part in needed))
         minimum = tensor(name + MINIMUM) if name + MINIMUM in self.tensors else None
         return restore_matrix(tensor(name + BLOCKS), tensor(name + SCALE), minimum)
 

@@ -11,6 +11,16 @@ A matrix `NAME` of shape (rows, columns) is stored as two or three tensors, colu
     value = nibble * scale + minimum          4 bits with it (its Q4_1 blocks)
     value = byte * scale                      8 bits (its Q8_0 blocks)
 
+Large tables, such as word embeddings, can be smaller still, by product quantisation (Jégou et al. 2011): columns are
+cut into G groups of W, and of each group a row stores which of 256 centroids is nearest.
+
+    NAME.codes      uint8    (rows, G)
+    NAME.centroids  float16  (G, 256, W)
+    NAME.gain       float16  (rows, 1)
+    NAME.mean       float16  (columns)
+
+    value = centroid * gain + mean
+
 all computed in float32. Tensors stored plainly (any other name) pass through. Base models that are published as 4-bit
 blocks are restored bit for bit; `quantize_matrix` rounds any other matrix.
 """
@@ -25,7 +35,10 @@ from torch import Tensor
 
 BLOCK = 32
 BLOCKS, SCALE, MINIMUM = ".blocks", ".scale", ".minimum"
+CODES, CENTROIDS, GAIN, MEAN = ".codes", ".centroids", ".gain", ".mean"
+BLOCK_PARTS, CODE_PARTS = (BLOCKS, SCALE, MINIMUM), (CODES, CENTROIDS, GAIN, MEAN)
 BITS = (4, 8)
+ROWS_AT_ONCE = 16_384  # of a table of codes; bounds the memory of restoring it
 
 
 def stored_name(key: str, keys: Mapping[str, object] | set[str]) -> str:
@@ -34,19 +47,23 @@ def stored_name(key: str, keys: Mapping[str, object] | set[str]) -> str:
     Args:
         key: of a stored tensor. keys: all that are stored.
     """
-    for suffix in (BLOCKS, SCALE, MINIMUM):
-        if key.endswith(suffix) and key.removesuffix(suffix) + BLOCKS in keys:
-            return key.removesuffix(suffix)
+    for parts in (BLOCK_PARTS, CODE_PARTS):
+        for suffix in parts:
+            if key.endswith(suffix) and key.removesuffix(suffix) + parts[0] in keys:
+                return key.removesuffix(suffix)
     return key
 
 
 def restore_blocks(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the state dict that `stored` stands for: every block-quantised matrix as float32, all else unchanged."""
+    """Return the state dict that `stored` stands for: matrices in blocks or codes as float32, all else unchanged."""
     state: dict[str, Tensor] = {}
     for key, tensor in stored.items():
         if key.endswith(BLOCKS):
             name = key.removesuffix(BLOCKS)
             state[name] = restore_matrix(tensor, stored[name + SCALE], stored.get(name + MINIMUM))
+        elif key.endswith(CODES):
+            name = key.removesuffix(CODES)
+            state[name] = restore_codes(tensor, *(stored[name + part] for part in CODE_PARTS[1:]))
         elif stored_name(key, stored) == key:
             state[key] = tensor
     return state
@@ -76,6 +93,26 @@ def restore_matrix(blocks: Tensor, scale: Tensor, minimum: Tensor | None = None)
     if minimum is not None:
         values.add_(minimum.float().unsqueeze(2))
     return values.view(rows, -1)
+
+
+def restore_codes(codes: Tensor, centroids: Tensor, gain: Tensor, mean: Tensor) -> Tensor:
+    """Restore one table that was product-quantised.
+
+    Args:
+        codes: uint8 (rows, G). centroids: (G, 256, W). gain: (rows, 1). mean: (G * W).
+
+    Returns:
+        float32 (rows, G * W).
+    """
+    groups, count, width = centroids.shape
+    flat = centroids.float().view(groups * count, width)
+    first = torch.arange(groups) * count
+    table = torch.empty(len(codes), groups * width)
+    for start in range(0, len(codes), ROWS_AT_ONCE):
+        part = slice(start, start + ROWS_AT_ONCE)
+        values = flat[codes[part].long() + first].view(-1, groups * width)
+        table[part] = values * gain[part].float() + mean.float()
+    return table
 
 
 def quantize_matrix(name: str, weight: Tensor, *, bits: int) -> dict[str, Tensor]:
