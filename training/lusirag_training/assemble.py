@@ -1,10 +1,11 @@
-"""Assemble an embedded model from its parts: frozen base weights in 4-bit blocks, trained parts in float16.
+"""Assemble an embedded model: frozen base weights in 4-bit blocks, word embeddings in codes, trained parts in float16.
 
     python -m lusirag_training.assemble --encoder multilingual-e5-small --decoder smollm2-135m-instruct \\
         --trained trained.safetensors --out lusirag/assets/lusifer-mini
 
-Nothing is rounded that the base models hold: every frozen tensor that was written is read back and compared bit for bit
-with its source, and the command fails when one differs. The same sources give the same bytes.
+TRAINED is trained.safetensors of a run's checkpoint. But for the word embeddings, which are product-quantised (see
+`codes`), nothing is rounded that the base models hold: every frozen tensor that was written is read back and compared
+bit for bit with its source, and the command fails when one differs. The same sources give the same bytes.
 """
 
 from __future__ import annotations
@@ -13,16 +14,20 @@ import argparse
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from lusirag.model import LusiferConfig
-from lusirag.model.storage import BLOCKS, MINIMUM, restore_blocks
+from lusirag.model.storage import BLOCKS, CODES, MINIMUM, restore_blocks
 from lusirag_training.blocks import same_bits, stored_exactly
+from lusirag_training.codes import quantize_table
 from lusirag_training.model_card import write_card
 from lusirag_training.vocabulary import DEFAULT_SIZE, trim_tokenizer
 
@@ -38,8 +43,9 @@ def assemble(
     out: Path,
     *,
     vocabulary_size: int = DEFAULT_SIZE,
-    layers: int = 4,
-    lora_alpha: float = 32,
+    layers: int = 2,
+    lora_alpha: float = 64,
+    code_columns: int | None = 4,
     progress: Progress | None = None,
 ) -> None:
     """Write a model directory: config.json, model.safetensors, tokenizer.json, README.md.
@@ -52,6 +58,7 @@ def assemble(
         vocabulary_size: pieces of the encoder's vocabulary that are kept.
         layers: how many of the language model's layers are kept, from the first.
         lora_alpha: LoRA scaling is alpha / rank; the rank is read from the matrices.
+        code_columns: columns of the word embeddings that share a code of eight bits; None keeps their 4-bit blocks.
         progress: gets one line of text a step.
 
     Raises:
@@ -65,10 +72,18 @@ def assemble(
 
     bases = [load_file(directory / "model.safetensors") for directory in (encoder, decoder)]
     frozen = frozen_weights(*bases, rows=rows, layers=layers)
+    words = f"multilingual_encoder.{WORDS}"
     stored: dict[str, Tensor] = {}
     for name, weight in frozen.items():
-        stored |= stored_exactly(name, weight)
+        if name == words and code_columns is not None:
+            stored |= quantize_table(name, weight, width=code_columns, weights=piece_weights(tokenizer))
+        else:
+            stored |= stored_exactly(name, weight)
     say(f"frozen: {len(frozen)} tensors as {_kinds(frozen, stored)}")
+    if code_columns is not None:
+        error = float((restore_blocks(stored)[words] - frozen[words]).pow(2).sum() / frozen[words].pow(2).sum())
+        say(f"word embeddings: {error:.3f} of their square lost by codes")
+        frozen = {name: weight for name, weight in frozen.items() if name != words}
     parts = load_file(trained)
     stored |= {name: tensor.half().contiguous() for name, tensor in parts.items()}
 
@@ -79,7 +94,7 @@ def assemble(
     _write_weights(out / "model.safetensors", stored)
     write_card(out, vocabulary_size=len(rows), layers=layers)
 
-    verify(out / "model.safetensors", frozen, parts)
+    verify(out / "model.safetensors", frozen, parts, rounded={words} if code_columns is not None else set())
     size = sum(file.stat().st_size for file in out.iterdir())
     say(f"wrote {out}: {size / 1e6:.1f} MB; {len(frozen)} frozen tensors restore bit for bit")
 
@@ -151,14 +166,30 @@ def _base_config(directory: Path, **changes: int) -> dict[str, Any]:
     return {key: value for key, value in values.items() if key not in traces} | changes
 
 
-def verify(weights: Path, frozen: Mapping[str, Tensor], trained: Mapping[str, Tensor]) -> None:
+def piece_weights(tokenizer: Mapping[str, Any]) -> npt.NDArray[np.float64]:
+    """How much each piece of a Unigram tokenizer counts when codes are made: the root of its probability."""
+    scores = np.array([score for _, score in tokenizer["model"]["vocab"]], dtype=np.float64)
+    weights: npt.NDArray[np.float64] = np.exp(np.minimum(scores, 0) / 2)
+    return weights
+
+
+def verify(
+    weights: Path,
+    frozen: Mapping[str, Tensor],
+    trained: Mapping[str, Tensor],
+    *,
+    rounded: AbstractSet[str] = frozenset(),
+) -> None:
     """Read a weight file back and compare it with its sources.
+
+    Args:
+        rounded: what must be there, but is not what its source holds.
 
     Raises:
         ValueError: names the tensors that are missing, unknown, or differ in a bit (trained ones: in a float16 bit).
     """
     restored = restore_blocks(load_file(weights))
-    wrong = sorted((frozen.keys() | trained.keys()) ^ restored.keys())
+    wrong = sorted((frozen.keys() | trained.keys() | rounded) ^ restored.keys())
     sources = dict(frozen) | {name: part.half().float() for name, part in trained.items()}
     wrong += [
         name
@@ -173,6 +204,8 @@ def _kinds(frozen: Mapping[str, Tensor], stored: Mapping[str, Tensor]) -> str:
     def kind(name: str) -> str:
         if name + BLOCKS in stored:
             return "4-bit blocks with minimum" if name + MINIMUM in stored else "4-bit blocks"
+        if name + CODES in stored:
+            return "codes"
         return str(stored[name].dtype).removeprefix("torch.")
 
     return ", ".join(f"{count} {name}" for name, count in sorted(Counter(map(kind, frozen)).items()))
@@ -206,10 +239,16 @@ def arguments() -> argparse.ArgumentParser:
         "--vocabulary-size", type=int, default=DEFAULT_SIZE, help="pieces to keep (default: %(default)s)"
     )
     parser.add_argument(
-        "--layers", type=int, default=4, help="layers of the language model to keep (default: %(default)s)"
+        "--layers", type=int, default=2, help="layers of the language model to keep (default: %(default)s)"
     )
     parser.add_argument(
-        "--lora-alpha", type=float, default=32, help="LoRA alpha of the trained parts (default: %(default)s)"
+        "--code-columns",
+        type=int,
+        default=4,
+        help="columns of the word embeddings a code of 8 bits (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--lora-alpha", type=float, default=64, help="LoRA alpha of the trained parts (default: %(default)s)"
     )
     return parser
 

@@ -5,10 +5,10 @@ tokenizer can lose most of its pieces and still read everything, because a lost 
 
     kept = special tokens
          + every single character, with and without the word mark "▁"
-         + of the longer pieces the most probable ones, with a quota for each script
+         + of the longer pieces the most probable ones, the same share of each script
 
-The quotas are what matters. By score alone, small scripts would fall back to single characters, since a piece's score
-is its frequency over the whole training text of the tokenizer.
+By score alone, small scripts would fall back to single characters, since a piece's score is its frequency over the
+whole training text of the tokenizer.
 """
 
 from __future__ import annotations
@@ -18,29 +18,12 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 WORD_MARK = "▁"
 # The largest that leaves lusifer-mini under 48 MB; benchmarks/vocabulary.py measures what a size costs.
-DEFAULT_SIZE = 92_000
+DEFAULT_SIZE = 218_000
 NO_SCRIPT = "COMMON"
-
-# Share of a script's longer pieces that is kept, before all shares are scaled together to meet the size asked for.
-# Chosen by tokens per word (benchmarks/vocabulary.py) so that most languages need about a quarter more tokens: a script
-# of one language is cheap to serve well, Latin and Cyrillic carry many languages, and Han and Hangul live on single
-# characters as it is.
-SHARES: Mapping[str, float] = {
-    "LATIN": 0.20,
-    "CYRILLIC": 0.215,
-    "ARABIC": 0.27,
-    "DEVANAGARI": 0.28,
-    "BENGALI": 0.38,
-    "TELUGU": 0.38,
-    "TAMIL": 0.30,
-    "THAI": 0.33,
-    "HIRAGANA": 0.25,
-    "HANGUL": 0.12,
-    "CJK": 0.10,
-}
-DEFAULT_SHARE = 0.20
 
 
 class TrimmedTokenizer(NamedTuple):
@@ -59,8 +42,8 @@ def trim_tokenizer(
     tokenizer: Mapping[str, Any],
     *,
     size: int,
-    shares: Mapping[str, float] = SHARES,
-    default_share: float = DEFAULT_SHARE,
+    shares: Mapping[str, float] | None = None,
+    default_share: float = 1.0,
 ) -> TrimmedTokenizer:
     """Keep `size` pieces of a Unigram tokenizer, in their old order, with ids from 0 to size - 1.
 
@@ -70,8 +53,8 @@ def trim_tokenizer(
     Args:
         tokenizer: the content of a tokenizer.json whose model is Unigram; not changed.
         size: pieces to keep, special tokens included.
-        shares: Unicode script name (first word of its letters' names, such as "LATIN") -> share of its longer pieces.
-        default_share: the share of the scripts that `shares` does not name.
+        shares: Unicode script name (first word of its letters' names, such as "LATIN") -> share of its longer pieces,
+            before all are scaled together to meet the size. default_share: of the scripts that `shares` does not name.
 
     Raises:
         ValueError: the model is not Unigram, or `size` is too small for the pieces that must stay, or larger than the
@@ -94,7 +77,7 @@ def trim_tokenizer(
         by_script[script_of(vocabulary[index][0])].append(index)
     quotas = _quotas(
         {script: len(pieces) for script, pieces in by_script.items()},
-        {script: shares.get(script, default_share) for script in by_script},
+        {script: (shares or {}).get(script, default_share) for script in by_script},
         size - len(needed),
     )
     rows = sorted(needed | {index for script, pieces in by_script.items() for index in pieces[: quotas[script]]})
@@ -145,14 +128,20 @@ def _with_rows(
 ) -> dict[str, Any]:
     new_id = {row: index for index, row in enumerate(rows)}
     model = dict(tokenizer["model"])
-    # NOTE: the scores keep all their digits. Four decimals would save 0.7 MB, but segment some texts differently.
-    model["vocab"] = [list(vocabulary[row]) for row in rows]
+    # NOTE: the scores keep the digits that a float32 has, which they were made as. Fewer would save another 0.7 MB, but
+    # segment some texts differently.
+    model["vocab"] = [[vocabulary[row][0], _single(vocabulary[row][1])] for row in rows]
     model["unk_id"] = new_id[model["unk_id"]]
     trimmed = dict(tokenizer)
     trimmed["model"] = model
     trimmed["added_tokens"] = [{**token, "id": new_id[token["id"]]} for token in tokenizer["added_tokens"]]
     trimmed["post_processor"] = _renumbered(tokenizer.get("post_processor"), new_id)
     return trimmed
+
+
+def _single(score: float) -> float:
+    """The shortest number that is the same float32."""
+    return float(np.format_float_positional(np.float32(score), unique=True))
 
 
 def _renumbered(post_processor: Mapping[str, Any] | None, new_id: Mapping[int, int]) -> dict[str, Any] | None:

@@ -15,7 +15,6 @@ from safetensors.numpy import load_file
 from lusirag import Embedder
 from lusirag.embedding.catalog import ASSETS, EMBEDDED_MODELS
 from lusirag.embedding.onnx_export import export_onnx
-from lusirag_training.vocabulary import DEFAULT_SIZE
 
 DIRECTORY = EMBEDDED_MODELS["lusifer-mini"]
 
@@ -48,7 +47,7 @@ def test_tokenizer_and_config_agree_on_the_vocabulary() -> None:
     config = json.loads((DIRECTORY / "config.json").read_text(encoding="utf-8"))
     tokenizer = json.loads((DIRECTORY / "tokenizer.json").read_text(encoding="utf-8"))
     pieces = [piece for piece, _ in tokenizer["model"]["vocab"]]
-    assert len(pieces) == len(set(pieces)) == config["encoder_config"]["vocab_size"] == DEFAULT_SIZE
+    assert len(pieces) == len(set(pieces)) == config["encoder_config"]["vocab_size"]
     assert pieces[:4] == ["<s>", "<pad>", "</s>", "<unk>"]
     assert {token["content"]: token["id"] for token in tokenizer["added_tokens"]}["<mask>"] == pieces.index("<mask>")
 

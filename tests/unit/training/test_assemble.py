@@ -64,7 +64,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(scope="module")
 def assembled(sources: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("assembled") / "mini"
-    assemble(**sources, out=out, vocabulary_size=60, layers=1, lora_alpha=8)
+    assemble(**sources, out=out, vocabulary_size=60, layers=1, lora_alpha=8, code_columns=None)
     return out
 
 
@@ -111,7 +111,7 @@ def test_config_says_what_was_assembled(assembled: Path, sources: dict[str, Path
 
 
 def test_the_same_sources_give_the_same_bytes(assembled: Path, sources: dict[str, Path], tmp_path: Path) -> None:
-    assemble(**sources, out=tmp_path, vocabulary_size=60, layers=1, lora_alpha=8)
+    assemble(**sources, out=tmp_path, vocabulary_size=60, layers=1, lora_alpha=8, code_columns=None)
     files = sorted(file.name for file in assembled.iterdir())
     assert sorted(file.name for file in tmp_path.iterdir()) == files
     for name in files:
@@ -143,4 +143,5 @@ def test_lora_of_two_ranks_is_refused(sources: dict[str, Path], tmp_path: Path) 
             out=tmp_path / "out",
             vocabulary_size=60,
             layers=1,
+            code_columns=None,
         )
