@@ -61,48 +61,60 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
-def start(case: dict[str, Any], folder: Path) -> list[Path]:
-    """Run the processes of a case to their end; what each wrote."""
-    world = len(case["edges"]) - 1
-    outputs = [folder / f"rank{rank}.safetensors" for rank in range(world)]
+MIXED = "in_batch here and not there"
+
+
+def start(cases: dict[str, dict[str, Any]], world: int, folder: Path) -> None:
+    """Run cases on several processes to their end."""
     environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'training'}", "OMP_NUM_THREADS": "1"}
+    if sys.platform == "linux":
+        environment["GLOO_SOCKET_IFNAME"] = "lo"
     program = str(ROOT / "tests" / "integration" / "training_process.py")
-    said = [out.with_suffix(".stderr") for out in outputs]
+    said = [folder / f"{rank}.stderr" for rank in range(world)]
     processes = []
-    for rank, out in enumerate(outputs):
-        arguments = [str(folder / "rendezvous"), str(rank), str(world), str(out), json.dumps(case)]
+    for rank in range(world):
+        arguments = [str(folder), str(rank), str(world), json.dumps(cases)]
         with said[rank].open("w") as stderr:
             processes.append(subprocess.Popen([sys.executable, program, *arguments], env=environment, stderr=stderr))
     try:
-        codes = [process.wait(timeout=60) for process in processes]
+        codes = [process.wait(timeout=150) for process in processes]
     finally:
         for process in processes:
             process.kill()
             process.wait()
     assert not any(codes), "\n".join(file.read_text() for file in said)
-    return outputs
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What all cases gave: the processes are started once for those of two, once for that of three."""
+    made = tmp_path_factory.mktemp("gloo")
+    for world in (2, 3):
+        (made / str(world)).mkdir()
+        cases = {name: PLAIN | case for name, case in CASES.items() if len((PLAIN | case)["edges"]) == world + 1}
+        start(cases | ({MIXED: PLAIN | {"in_batch": [True, False]}} if world == 2 else {}), world, made / str(world))
+    return made
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_as_one_process_with_the_whole_batch(name: str, tmp_path: Path) -> None:
+def test_as_one_process_with_the_whole_batch(name: str, folder: Path) -> None:
     case = PLAIN | CASES[name]
-    alone = tmp_path / "alone.safetensors"
+    world = len(case["edges"]) - 1
     # One process, one pass, no chunks.
-    training_process.main("", 0, 1, alone, case | {"chunk": 0})
-    expected = load_file(alone)
+    expected = training_process.train(case | {"chunk": 0}, rank=0, world=1)
     assert len(expected) == 7
-    for out in start(case, tmp_path):
-        ours = load_file(out)
+    for rank in range(world):
+        ours = load_file(folder / str(world) / f"{name}.{rank}.safetensors")
         assert ours.keys() == expected.keys()
         torch.testing.assert_close(ours["loss"], expected["loss"], rtol=2e-6, atol=0)
         for parameter, gradient in expected.items():
             assert relative(ours[parameter], gradient) < 1e-5, parameter
 
 
-def test_batches_of_different_kinds_are_named_on_every_process_and_nothing_hangs(tmp_path: Path) -> None:
+def test_batches_of_different_kinds_are_named_on_every_process_and_nothing_hangs(folder: Path) -> None:
     """The published code waits for ever here: one process enters an exchange that the other skips."""
-    for out in start(PLAIN | {"in_batch": [True, False]}, tmp_path):
-        said = Path(f"{out}.error").read_text(encoding="utf-8")
+    for rank in (0, 1):
+        said = (folder / "2" / f"{MIXED}.{rank}.error").read_text(encoding="utf-8")
         assert "in_batch is 1 on process 0, 0 on process 1" in said
         assert "one data set" in said
 

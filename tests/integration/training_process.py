@@ -1,8 +1,9 @@
 """One of several processes that train a tiny network together; `test_two_processes.py` starts them.
 
-    python training_process.py RENDEZVOUS RANK WORLD OUT CASE(JSON)
+    python training_process.py FOLDER RANK WORLD CASES
 
-It does not share a line with the code under test beyond the public calls, and writes losses and gradients to OUT.
+CASES is JSON, name -> what to train; losses and gradients of each are written to FOLDER/NAME.RANK.safetensors, or what
+went wrong, in words, to FOLDER/NAME.RANK.error.
 """
 
 from __future__ import annotations
@@ -93,37 +94,44 @@ def step(model: nn.Module, batch: dict[str, Any], case: dict[str, Any], *, rank:
     return cached_backward(lambda rows: model(features[rows]), chunks, loss, no_sync=no_sync)
 
 
-def main(rendezvous: str, rank: int, world: int, out: Path, case: dict[str, Any]) -> None:
-    """Take two steps, so that a collective that one process owes shows, and write what came of both."""
-    torch.set_num_threads(1)
+def train(case: dict[str, Any], *, rank: int, world: int) -> dict[str, Tensor]:
+    """Take two steps, so that a collective that one process owes shows; the loss and the gradients of both."""
     examples = range(len(POSITIVES))
     if world > 1:
-        dist.init_process_group(
-            "gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=world, timeout=timedelta(seconds=30)
-        )
-        edges = case["edges"]
-        examples = examples[edges[rank] : edges[rank + 1]]
+        examples = examples[case["edges"][rank] : case["edges"][rank + 1]]
     model = network()
     wrapped = DistributedDataParallel(model) if world > 1 and case["averaged"] else model
     batch = texts(examples, labels=case["labels"], keys=case["keys"], teacher=case["teacher"])
     result: dict[str, Tensor] = {}
-    try:
-        for _ in range(2):
-            result["loss"] = step(wrapped, batch, case, rank=rank)[None]
-    except LusiragError as error:
-        Path(f"{out}.error").write_text(str(error), encoding="utf-8")
-        return
+    for _ in range(2):
+        result["loss"] = step(wrapped, batch, case, rank=rank)[None]
     for name, parameter in model.named_parameters():
         if parameter.grad is None:
             continue
         if world > 1 and not case["averaged"]:
             dist.all_reduce(parameter.grad)
         result[name] = parameter.grad
-    save_file(result, out)
-    if world > 1:
-        dist.barrier()  # who leaves first must not break what another still receives
-        dist.destroy_process_group()
+    return result
+
+
+def main(folder: Path, rank: int, world: int, cases: dict[str, dict[str, Any]]) -> None:
+    """Run all cases one after the other, in step with the other processes."""
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        "gloo",
+        init_method=f"file://{folder / 'rendezvous'}",
+        rank=rank,
+        world_size=world,
+        timeout=timedelta(seconds=60),
+    )
+    for name, case in cases.items():
+        try:
+            save_file(train(case, rank=rank, world=world), folder / f"{name}.{rank}.safetensors")
+        except LusiragError as error:
+            (folder / f"{name}.{rank}.error").write_text(str(error), encoding="utf-8")
+    dist.barrier()  # who leaves first must not break what another still receives
+    dist.destroy_process_group()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4]), json.loads(sys.argv[5]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), json.loads(sys.argv[4]))

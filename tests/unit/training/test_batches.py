@@ -154,8 +154,8 @@ def test_a_set_smaller_than_a_batch_gives_a_short_one_for_all_processes() -> Non
 @pytest.mark.parametrize(
     ("rows", "options", "words"),
     [
-        (RowSet(7), {"leftovers": "drop"}, "data set 0 gives no batch: 7 rows of weight 1.0 do not fill a batch of 8"),
-        (clustered(7, 7), {"leftovers": "drop"}, "do not fill batches of their clusters of 8"),
+        (RowSet(7), {"leftovers": "drop"}, "too few rows for one batch: 7 rows of weight 1.0 do not fill 8 for"),
+        (clustered(7, 7), {"leftovers": "drop"}, "14 rows .* do not fill 8 in its clusters"),
         (RowSet(3), {"processes": 4}, "for 4 processes"),
         (RowSet(10, weight=0.01), {}, "raise its weight"),
     ],

@@ -165,10 +165,11 @@ def _choose(rows: RowSet, generator: np.random.Generator) -> Iterator[Numbers]:
 
 
 def _nothing(number: int, rows: RowSet, batch_size: int, leftovers: str, processes: int) -> str:
-    fit = "batches of their clusters" if rows.clusters is not None and leftovers == "drop" else "a batch"
+    where = " in its clusters" if rows.clusters is not None and leftovers == "drop" else ""
     return (
-        f"data set {number} gives no batch: {rows.rows} rows of weight {rows.weight} do not fill {fit} of {batch_size} "
-        f"rows for {processes} processes; take smaller batches, join the leftovers, raise its weight or leave it out"
+        f"data set {number} has too few rows for one batch: {rows.rows} rows of weight {rows.weight} do not fill "
+        f"{batch_size}{where} for {processes} processes; take smaller batches, join the leftovers, raise its weight or "
+        "leave it out"
     )
 
 
