@@ -153,7 +153,7 @@ def test_each_rule_about_scores(tmp_path: Path, rules: dict[str, Any], expected:
 
 def test_below_a_negative_score_there_is_a_distance_too(tmp_path: Path) -> None:
     vectors = angles(query=0, positive=100, a=100.2, b=150)
-    settings = MiningSettings(negatives=1, ranks=(0, 2), max_ratio=0.95)
+    settings = MiningSettings(negatives=2, ranks=(0, 2), max_ratio=0.95)
     corpus = pa.chunked_array([["a", "b"]])
     mine(
         pairs_of([("query", ["positive"])]),
@@ -201,6 +201,20 @@ def test_a_reranker_sees_the_window_and_its_scores_decide(tmp_path: Path) -> Non
     assert reranker.asked == [("query", ["ppppp", "aa", "bbbbbb", "cccc"])]
     assert negatives_of(tmp_path / "out.parquet") == [["cccc", "aa"]], "bbbbbb is above the positive"
     assert report["reranker"] == "length"
+
+
+def test_a_reranker_too_takes_the_worst_of_several_positives(tmp_path: Path) -> None:
+    vectors = angles(query=0, ppp=5, ppppppp=6, aa=10, bbbbb=20)
+    out = tmp_path / "out.parquet"
+    mine(
+        pairs_of([("query", ["ppp", "ppppppp"])]),
+        PlantedEmbedder(vectors),
+        out,
+        settings=MiningSettings(negatives=2, ranks=(0, 2)),
+        corpus=pa.chunked_array([["aa", "bbbbb"]]),
+        reranker=LengthReranker(),
+    )
+    assert negatives_of(out) == [["aa"]]
 
 
 def test_negatives_that_are_there_are_replaced_or_kept(tmp_path: Path) -> None:

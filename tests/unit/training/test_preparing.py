@@ -99,6 +99,11 @@ def test_each_step_can_be_left_out(tmp_path: Path) -> None:
         assert prepare(pairs_of(rows), out, settings=settings)["rows"]["written"] == kept
 
 
+def test_the_border_between_query_and_document_counts(tmp_path: Path) -> None:
+    rows = [("a b", ["c d"]), ("a", ["b c d"]), ("a b", ["c", "d"])]
+    assert prepare(pairs_of(rows), tmp_path / "out.jsonl", settings=Preparation(near=None))["rows"]["written"] == 3
+
+
 def test_a_row_that_was_left_out_hides_no_other(tmp_path: Path) -> None:
     """The first of two equal rows is an evaluation text's: both go, neither is kept for the other."""
     leaked = sentence(5)

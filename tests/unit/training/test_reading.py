@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -170,6 +171,8 @@ def test_a_cap_draws_by_the_seed_without_replacement_and_keeps_the_order(read: R
         assert len(set(numbers)) == 100
         assert numbers == sorted(numbers)
         assert 20 < sum(number < 300 for number in numbers) < 66, "all rows have the same chance"
+    for seed, numbers in drawn.items():
+        assert set(numbers) == set(np.random.default_rng(seed).choice(700, size=100, replace=False).tolist())
     assert drawn[0] == [int(q[1:]) for q in read(tmp_path / "in", cap=100)["query"]], "seed 0 is the default"
     assert read(tmp_path / "in", cap=1000).num_rows == 700
 

@@ -156,8 +156,8 @@ def _filter(
         for at, reason in failing(batch, settings.filters, count_tokens).items():
             marks.mark(batch[at].number, reason)
         if settings.exact:
-            # A mark between the texts, so that "a b" and "c" are not "a" and "b c".
-            keys[[row.number for row in batch]] = [key_of(" \x1f ".join(row.texts)) for row in batch]
+            # A mark between the texts, so that "a b" and "c" are not "a" and "b c". It must be no white space.
+            keys[[row.number for row in batch]] = [key_of(" \x00 ".join(row.texts)) for row in batch]
         if progress is not None:
             progress("filtering", batch[-1].number + 1, dataset.num_rows)
     if settings.exact:
