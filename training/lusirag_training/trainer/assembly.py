@@ -34,7 +34,7 @@ class Stage:
 
     Attributes:
         module: what is trained, as the Trainer calls it. network: the embedding model in it.
-        texts: how it reads texts. steps: this process's batches. objective: what a step computes.
+        texts: how it reads texts. words: the language model's tokenizer, where it writes. steps: this process's batches. objective: what a step computes.
         rows: of each data set.
     """
 
@@ -44,6 +44,7 @@ class Stage:
     steps: Dataset[Any]
     objective: Objective[Any]
     rows: dict[str, int]
+    words: Tokenizer | None = None
 
 
 def assemble(config: StageConfig, *, share: Share = Share()) -> Stage:  # noqa: B008, immutable
@@ -147,7 +148,7 @@ def _assemble_alignment(config: AlignmentConfig, share: Share) -> Stage:
     )
     steps = Steps(plan, sets, make, seed=config.run.seed, share=share)
     counts = {section.name: len(each) for section, each in zip(sections, sets, strict=True)}
-    return Stage(module, network, texts, steps, objective, counts)
+    return Stage(module, network, texts, steps, objective, counts, targets.tokenizer)
 
 
 def loss_of(config: ContrastiveConfig) -> ContrastiveLoss:

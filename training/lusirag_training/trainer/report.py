@@ -69,12 +69,8 @@ def activations(config: StageConfig, stage: Stage) -> int:
     return total
 
 
-def sample(stage: Stage, *, words: Any = None) -> Iterator[tuple[str, str]]:
-    """Name and text of what the first examples of the first batch look like to the network.
-
-    Args:
-        words: the language model's tokenizer, for targets of alignment.
-    """
+def sample(stage: Stage) -> Iterator[tuple[str, str]]:
+    """Role and text of the first examples of the first batch, as the network reads and writes them."""
     batch = stage.steps[0]
     read = stage.texts.tokenizer.tokenizer
     if isinstance(batch, ContrastiveBatch):
@@ -85,11 +81,11 @@ def sample(stage: Stage, *, words: Any = None) -> Iterator[tuple[str, str]]:
             ):
                 if owner == number:
                     yield "positive" if right else "negative", read.decode(document, skip_special_tokens=False)
-    elif isinstance(batch, AlignmentBatch):
+    elif isinstance(batch, AlignmentBatch) and stage.words is not None:
         for source, target, labels in list(zip(batch.sources, batch.targets, batch.labels, strict=True))[:SAMPLE]:
             yield "source", read.decode(source, skip_special_tokens=False)
-            yield "target", words.decode(labels, skip_special_tokens=False)
-            yield "target as seen", words.decode(target, skip_special_tokens=False)
+            yield "target", stage.words.decode(labels, skip_special_tokens=False)
+            yield "target as seen", stage.words.decode(target, skip_special_tokens=False)
 
 
 def _has_trained(module: nn.Module) -> bool:
