@@ -34,7 +34,8 @@ class Stage:
 
     Attributes:
         module: what is trained, as the Trainer calls it. network: the embedding model in it.
-        texts: how it reads texts. words: the language model's tokenizer, where it writes. steps: this process's batches. objective: what a step computes.
+        texts: how it reads texts. words: the language model's tokenizer, where it writes.
+        steps: this process's batches. objective: what a step computes.
         rows: of each data set.
     """
 
