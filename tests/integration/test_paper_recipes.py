@@ -17,6 +17,7 @@ from tests.training_world import write_world
 
 CONFIGS = Path(__file__).resolve().parents[2] / "training" / "configs"
 PAPER = sorted((CONFIGS / "paper").glob("*.yaml"))
+MINI = sorted((CONFIGS / "mini").glob("*.yaml"))
 KINDS: Mapping[str, Any] = {"alignment": AlignmentConfig, "contrastive": ContrastiveConfig}
 
 
@@ -51,6 +52,14 @@ def test_a_paper_recipe_has_the_papers_numbers(file: Path) -> None:
         assert (config.data.hard_negatives, config.loss.temperature, config.loss.miner_epsilon) == (7, 0.05, 0.25)
         caps = [100_000] * 4 + [97_800, 97_400, 6_420, 3_420, 1_280]
         assert [each.cap for each in config.data.sets][: len(caps)] == caps
+
+
+@pytest.mark.parametrize("file", MINI, ids=lambda file: file.stem)
+def test_a_recipe_of_the_embedded_model_is_sound(file: Path) -> None:
+    values = read_yaml(file)
+    config = parse(values, KINDS[values["stage"]], origin=file.name)
+    assert config.model.settings["encoder_skip"]
+    assert not any(Path(each.source).is_absolute() for each in config.data.sets)
 
 
 @pytest.mark.parametrize("file", PAPER, ids=lambda file: file.stem)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -193,16 +194,74 @@ def test_an_encoder_skip_begins_where_the_encoder_stands(world: Path, tmp_path: 
         expected = network.encode(ids, mask).mean(dim=1)
         torch.testing.assert_close(network(ids, mask).embeddings, expected, atol=1e-5, rtol=0)
 
+    centred = contrastive(
+        world,
+        model=model | {"centre": 1.0},
+        data=sets,
+        run={"output": str(tmp_path / "centred")},
+        optimization={"learning_rate": 1e-12, "max_steps": 2},
+    )
+    run_stage(centred)
+    export_run(tmp_path / "centred", tmp_path / "model")
+    words = [json.loads(line)["query"] for line in (world / "pairs.jsonl").read_text("utf-8").splitlines()]
+    vectors = Embedder.load(tmp_path / "model", runtime="torch").encode_queries(words)
+    network.save_pretrained(tmp_path / "plain")
+    shutil.copyfile(world / "encoder" / "tokenizer.json", tmp_path / "plain" / "tokenizer.json")
+    before = Embedder.load(tmp_path / "plain", runtime="torch").encode_queries(words)
+    assert np.linalg.norm(vectors.mean(axis=0)) < 0.7 * np.linalg.norm(before.mean(axis=0))
+
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"trainable": FROZEN | {"connector": False, "projection": False}}, "nothing is trained"),
-        ({"optimization": {"batch_size": 4096}, "data": {"leftovers": "drop"}}, "do not fill a batch of 4096"),
+        ({"optimization": {"batch_size": 4096}, "data": {"leftovers": "drop"}}, "do not fill 4096"),
         ({"run": {"save_every": 5, "log_every": 2}}, "must be a multiple of run.log_every"),
+        ({"optimization": {"fsdp": True}}, "start several by `accelerate launch`"),
     ],
 )
 def test_recipes_that_cannot_run_are_refused(world: Path, tmp_path: Path, changes: dict[str, Any], words: str) -> None:
     changes["run"] = {"output": str(tmp_path / "run"), **changes.get("run", {})}
     with pytest.raises(InvalidArgumentError, match=words):
         run_stage(contrastive(world, **changes))
+
+
+def test_gradient_checkpointing_changes_memory_and_not_the_result(world: Path, tmp_path: Path) -> None:
+    curves = []
+    for wanted in (False, True):
+        folder = tmp_path / str(wanted)
+        options = {"gradient_checkpointing": wanted, "learning_rate": 1e-3}
+        run_stage(
+            contrastive(
+                world,
+                run={"output": str(folder)},
+                trainable={"encoder": "full", "lora": {"dropout": 0.0}},
+                optimization=options,
+            )
+        )
+        curves.append(losses(folder))
+    np.testing.assert_allclose(curves[0], curves[1], rtol=1e-4)
+
+
+def test_a_teacher_is_imitated(world: Path, tmp_path: Path, tiny_directory: Path) -> None:
+    teacher = {"teacher": str(tiny_directory), "temperature": 0.1, "weight": 1.0}
+    loss = {"name": "info_nce", "similarity": "cosine", "miner_epsilon": None}
+    for name, more in (("alone", {}), ("taught", {"distillation": teacher})):
+        run_stage(contrastive(world, run={"output": str(tmp_path / name)}, loss=loss | more))
+    assert losses(tmp_path / "taught")[0] > losses(tmp_path / "alone")[0]
+
+
+def test_matryoshka_lengths_stand_in_the_model(world: Path, tmp_path: Path) -> None:
+    config = contrastive(world, run={"output": str(tmp_path / "run")}, loss={"matryoshka_dimensions": [16, 32]})
+    run_stage(config)
+    assert load_run(tmp_path / "run").network.config.matryoshka_dimensions == [16, 32, 48]
+    export_run(tmp_path / "run", tmp_path / "model")
+    assert Embedder.load(tmp_path / "model", runtime="torch", dimension=16).dimension == 16
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(world: Path, tmp_path: Path) -> None:
+    config = contrastive(
+        world, run={"output": str(tmp_path / "run")}, optimization={"learning_rate": 1e38, "gradient_norm": 0}
+    )
+    with pytest.raises(ModelError, match=r"lower optimization\.learning_rate"):
+        run_stage(config)

@@ -132,6 +132,22 @@ class DistillationSection:
 
 
 @dataclass(frozen=True, kw_only=True, config=CLOSED)
+class FalseNegativesSection:
+    """Negatives that are too near to be wrong; see `losses.FalseNegatives`.
+
+    Args:
+        rule: a negative goes when its cosine is above `value` times the positive's ("percentage"), above that cosine
+            less `value` ("margin"; may be negative), or above `value` itself ("absolute").
+        own: judge the example's own hard negatives too. judge: by whose cosines, "model" or "teacher".
+    """
+
+    rule: Literal["percentage", "margin", "absolute"] = "percentage"
+    value: float = 0.95
+    own: bool = False
+    judge: Literal["model", "teacher"] = "model"
+
+
+@dataclass(frozen=True, kw_only=True, config=CLOSED)
 class LossSection:
     """The loss of stage 2; see `losses`.
 
@@ -140,8 +156,8 @@ class LossSection:
         similarity: "l2" (published) or "cosine". temperature: divides it.
         miner_epsilon: of the multi-similarity miner; None for no miner. Published: 0.25.
         symmetric: of info_nce: documents look for their query too.
-        false_negative_ratio: in-batch documents whose cosine to the query is above this share of its positive's are
-            left out; None for no such guard. Equal texts are never negatives.
+        false_negatives: in-batch documents that may be right are left out; None for no such guard. Equal texts are
+            never negatives.
         matryoshka_dimensions: shorter vectors, first values of the whole, that are trained too. matryoshka_weights: of
             each, the whole has 1.
     """
@@ -151,7 +167,7 @@ class LossSection:
     temperature: Positive = 0.05
     miner_epsilon: Annotated[float, Field(ge=0)] | None = 0.25
     symmetric: bool = False
-    false_negative_ratio: Annotated[float, Field(gt=0, le=1)] | None = None
+    false_negatives: FalseNegativesSection | None = None
     matryoshka_dimensions: list[Count] = Field(default_factory=list)
     matryoshka_weights: list[Positive] | None = None
     distillation: DistillationSection | None = None
@@ -160,6 +176,11 @@ class LossSection:
     def _fits(self) -> LossSection:
         if self.symmetric and self.name != "info_nce":
             raise ValueError(f"symmetric goes with info_nce; {self.name} has the documents as anchors already")
+        guard = self.false_negatives
+        if guard is not None and guard.rule == "percentage" and not 0 < guard.value <= 1:
+            raise ValueError(f"false_negatives.value is {guard.value}, a percentage is above 0 and up to 1")
+        if guard is not None and guard.judge == "teacher" and self.distillation is None:
+            raise ValueError("false_negatives.judge is teacher, but distillation names none")
         if self.matryoshka_weights is not None and len(self.matryoshka_weights) != len(self.matryoshka_dimensions):
             raise ValueError("matryoshka_weights must name one weight for each of matryoshka_dimensions")
         return self

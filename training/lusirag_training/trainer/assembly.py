@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,10 +23,12 @@ from lusirag_training.data.batches import Phase, RowSet, RunPlan, plan_run
 from lusirag_training.data.contrastive import ContrastiveRows
 from lusirag_training.data.reading import read_set
 from lusirag_training.data.steps import Share, Steps
-from lusirag_training.data.texts import ModelTexts
+from lusirag_training.data.texts import Ids, ModelTexts
 from lusirag_training.losses import ContrastiveLoss, FalseNegatives
 from lusirag_training.trainer.objectives import AlignmentObjective, ContrastiveObjective, Objective
-from lusirag_training.trainer.start import choose_trainable, load_start
+from lusirag_training.trainer.start import centre, choose_trainable, load_start
+
+SAMPLE = 512  # pairs whose mean embedding is the centre
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +75,10 @@ def _assemble_contrastive(config: ContrastiveConfig, share: Share) -> Stage:
     sections, options = config.data.sets, config.optimization
     sets = [_read(section, config.run.seed, "query") for section in sections]
     start = load_start(config.model, seed=config.run.seed)
-    choose_trainable(start.network, config.trainable)
     texts = start.texts(max_tokens=config.data.max_tokens)
+    if config.model.centre:
+        centre(start.network, sample_ids(texts, sets, seed=config.run.seed), share=config.model.centre)
+    choose_trainable(start.network, config.trainable)
     for section in sections:
         for role, words in (("query", section.instruction), ("document", section.document_instruction)):
             texts.templates[role].surroundings(words or None)  # refuses an instruction that has no place
@@ -152,10 +157,21 @@ def _assemble_alignment(config: AlignmentConfig, share: Share) -> Stage:
     return Stage(module, network, texts, steps, objective, counts, targets.tokenizer)
 
 
+def sample_ids(texts: ModelTexts, sets: Sequence[Any], *, seed: int) -> Ids:
+    """Token ids of some queries and positives, as many of each data set."""
+    generator = np.random.default_rng(seed)
+    ids: Ids = []
+    for table in sets:
+        rows = [table[int(number)] for number in generator.permutation(len(table))[: -(-SAMPLE // len(sets))]]
+        ids += texts.ids("query", [row["query"] for row in rows])
+        ids += texts.ids("document", [row["positive"][0] for row in rows])
+    return ids
+
+
 def loss_of(config: ContrastiveConfig) -> ContrastiveLoss:
     """The loss that a recipe asks for."""
     section = config.loss
-    guard = section.false_negative_ratio
+    guard = section.false_negatives
     teacher = section.distillation
     lengths = section.matryoshka_dimensions
     return ContrastiveLoss(
@@ -164,7 +180,8 @@ def loss_of(config: ContrastiveConfig) -> ContrastiveLoss:
         temperature=section.temperature,
         miner_epsilon=section.miner_epsilon,
         symmetric=section.symmetric,
-        false_negatives=None if guard is None else FalseNegatives(value=guard),
+        false_negatives=None if guard is None else FalseNegatives(rule=guard.rule, value=guard.value, own=guard.own),
+        judge="model" if guard is None else guard.judge,
         matryoshka=lengths,
         matryoshka_weights=section.matryoshka_weights or (),
         distillation_weight=0.0 if teacher is None else teacher.weight,

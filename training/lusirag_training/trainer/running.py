@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,11 @@ def run_stage(config: StageConfig, *, restart: bool = False, progress: Progress 
     folder = Path(config.run.output)
     share = share_of_process()
     arguments = training_arguments(config, steps=1)  # starts the process group before anything is shared
+    if config.optimization.fsdp and (share.world == 1 or arguments.device.type == "cpu"):
+        raise InvalidArgumentError(
+            f"optimization.fsdp shards the weights over several GPUs, and this is {share.world} process on "
+            f"{arguments.device.type}: start several by `accelerate launch`, or --set optimization.fsdp=false"
+        )
     with arguments.main_process_first(desc="the folder of the run"):
         if share.rank == 0:
             _prepare_folder(folder, config, restart=restart)
@@ -72,7 +77,9 @@ def run_stage(config: StageConfig, *, restart: bool = False, progress: Progress 
     if share.rank == 0:
         write_recipe(folder, config)
 
-    arguments = training_arguments(config, steps=count, evaluate=bool(sets), resumed=resume is not None)
+    arguments = training_arguments(
+        config, steps=count, evaluate=bool(sets), resumed=resume is not None, layers=layers_of(stage)
+    )
     if config.optimization.gradient_checkpointing:
         stage.network.gradient_checkpointing_enable({"use_reentrant": False})
     trainer = StageTrainer(
@@ -99,9 +106,18 @@ def run_stage(config: StageConfig, *, restart: bool = False, progress: Progress 
 
 
 def training_arguments(
-    config: StageConfig, *, steps: int, evaluate: bool = False, resumed: bool = False
+    config: StageConfig,
+    *,
+    steps: int,
+    evaluate: bool = False,
+    resumed: bool = False,
+    layers: Sequence[str] = (),
 ) -> TrainingArguments:
-    """The Trainer's arguments for a recipe; a run that is not resumed is measured before its first step too."""
+    """The Trainer's arguments for a recipe; a run that is not resumed is measured before its first step too.
+
+    Args:
+        layers: classes of the network's layers, which FSDP gathers one at a time.
+    """
     options, run = config.optimization, config.run
     every = config.evaluation.every or run.save_every
     if run.save_every % run.log_every or (evaluate and run.save_every % every):
@@ -150,8 +166,14 @@ def training_arguments(
         disable_tqdm=True,
         ddp_find_unused_parameters=False,
         fsdp="full_shard auto_wrap" if options.fsdp else "",
-        fsdp_config={"use_orig_params": True} if options.fsdp else None,
+        fsdp_config={"version": 2, "transformer_layer_cls_to_wrap": list(layers)} if options.fsdp else None,
     )
+
+
+def layers_of(stage: Stage) -> list[str]:
+    """The classes of the layers in encoder and language model, as transformers names them."""
+    parts = (getattr(stage.network, part, None) for part in ("multilingual_encoder", "language_model"))
+    return sorted({name for part in parts if part is not None for name in part._no_split_modules or ()})
 
 
 def warmup_steps(warmup: float, steps: int) -> int:

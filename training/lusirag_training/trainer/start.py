@@ -16,10 +16,12 @@ from lusirag.model import LusiferModel
 from lusirag.model.adapters import name_in_files
 from lusirag.model.configuration import ROLES
 from lusirag.model.files import TOKENIZER
+from lusirag.model.pooling import mean_over_tokens
 from lusirag.model.source import read_config, resolve_directory, tokenizer_file
 from lusirag_training.config.sections import ModelSection, TrainableSection
-from lusirag_training.data.texts import ModelTexts
+from lusirag_training.data.texts import Ids, ModelTexts, chunked, padded
 
+CENTRE_TOKENS = 2048
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 PARTS = {"encoder": "multilingual_encoder", "language_model": "language_model"}
 
@@ -110,6 +112,21 @@ def start_as_identity(network: LusiferModel) -> None:
         for module in last:
             module.weight.zero_()
             module.bias.zero_()
+
+
+@torch.no_grad()
+def centre(network: LusiferModel, rows: Ids, *, share: float) -> None:
+    """Take a share of the mean embedding off, by the bias of the projection.
+
+    Args:
+        rows: token ids of texts. share: of their mean pooled encoder output, from 0 to 1.
+    """
+    total = torch.zeros(network.config.dimension)
+    for chunk in chunked([len(row) for row in rows], chunk_tokens=CENTRE_TOKENS):
+        ids, mask = padded([rows[row] for row in chunk], padding_id=network.config.padding_id)
+        total += mean_over_tokens(network.encode(ids, mask), mask).float().sum(dim=0)
+    *_, last = (module for module in network.projection.modules() if isinstance(module, nn.Linear))
+    last.bias.sub_((share * total / len(rows)).to(last.bias.dtype))
 
 
 def choose_trainable(network: LusiferModel, section: TrainableSection) -> None:
