@@ -1,4 +1,4 @@
-"""Sort the English pairs of lusifer-mini by what they are, so that a recipe can weigh each kind and no batch mixes them.
+"""Sort the English pairs of lusifer-mini by what they are: a recipe weighs each kind, and no batch mixes them.
 
     python -m lusirag_training.mini_data --pairs pairs.parquet --out data
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from lusirag_training.losses import Candidates
 
@@ -25,5 +26,21 @@ def random_batch(seed: int = 0, *, width: int = 6, dtype: torch.dtype = torch.fl
         "documents": documents.to(dtype).requires_grad_(),
         "owner": owner,
         "is_positive": is_positive,
+    }
+    return Candidates(**(defaults | columns))
+
+
+def unit_circle(*degrees: float) -> Tensor:
+    angles = torch.tensor(degrees).deg2rad()
+    return torch.stack([angles.cos(), angles.sin()], 1)
+
+
+def small_batch(**columns: Any) -> Candidates:
+    """Two queries at 0 and 90 degrees, positives at 20 and 60, a hard negative of the first at 50."""
+    defaults: dict[str, Any] = {
+        "queries": unit_circle(0, 90),
+        "documents": unit_circle(20, 60, 50),
+        "owner": torch.tensor([0, 1, 0]),
+        "is_positive": torch.tensor([True, True, False]),
     }
     return Candidates(**(defaults | columns))
