@@ -1,0 +1,170 @@
+"""nDCG@10 on the development sets: X to English, English to X, mixed pools, English alone, questions in their language.
+
+    python -m benchmarks.development --encoder DIR                      # lusifer-mini beside its encoder
+    python -m benchmarks.development --model runs/model --encoder DIR --queries 0 --documents 0     # nothing sampled
+
+DIR is multilingual-e5-small as a transformers directory: the encoder alone, with its whole vocabulary. All are run by
+the same runtime, onnxruntime in 8 bits where a model has that form. By default at most 300 queries and 600 documents a
+task are taken, the first of the sets' own (hashed) order, the same for every model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from benchmarks.sets import PAPER_LANGUAGES, environment, find_sets, load_tasks
+from lusirag import Embedder
+from lusirag.embedding.onnx_export import export_onnx
+from lusirag.evaluation import mean_ndcg, ranking
+from lusirag.model import LusiferModel
+from lusirag.types import Vectors
+
+SETS = ("ntrex_passage", "ddtp_synopsis", "docs_title")
+TITLES = ("ddtp_synopsis", "docs_title")
+MORE_LANGUAGES = ("de", "ja", "uk", "zh")
+QUESTIONS = ("arcd", "persianqa", "facqa")
+DEPTH = 10
+TEMPLATES = {"query": "query: {text}", "document": "passage: {text}"}
+Pairs = list[tuple[str, str]]
+
+
+class Task(NamedTuple):
+    """One search: what it is called, its language, texts, and the numbers of the right documents of each query."""
+
+    group: str
+    language: str
+    queries: list[str]
+    documents: list[str]
+    relevant: list[set[int]]
+
+
+def main() -> None:
+    """Measure, print a table, and write JSON where asked."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--model", action="append", help="name or directory; several times (default: lusifer-mini)")
+    parser.add_argument("--encoder", type=Path, help="multilingual-e5-small as a transformers directory")
+    parser.add_argument("--queries", type=int, default=300, help="a task, 0 for all (default: %(default)s)")
+    parser.add_argument("--documents", type=int, default=600, help="a task, 0 for all (default: %(default)s)")
+    parser.add_argument("--json", type=Path, help="write the figures here")
+    options = parser.parse_args()
+    folder = find_sets()
+    if folder is None:
+        sys.exit("skipped everything: no development sets; set LUSIRAG_SHARED to the folder that holds data/eval_dev")
+    tasks = list(read_tasks(folder, queries=options.queries or None, documents=options.documents or None))
+    print(f"{len(tasks)} tasks, {sum(len(task.queries) for task in tasks):,} queries", file=sys.stderr)
+    figures: dict[str, dict[str, dict[str, float]]] = {}
+    with tempfile.TemporaryDirectory() as temporary:
+        models = dict.fromkeys(options.model or ["lusifer-mini"])
+        named = {name: name for name in models}
+        if options.encoder:
+            named[options.encoder.name] = str(encoder_alone(options.encoder, Path(temporary) / "encoder"))
+        for name, source in named.items():
+            started = time.perf_counter()
+            figures[name] = measure(Embedder.load(source), tasks)
+            print(f"{name}: {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
+    show(figures)
+    if options.json:
+        options.json.write_text(json.dumps({"environment": environment(), "figures": figures}, indent=1), "utf-8")
+
+
+def read_tasks(folder: Path, *, queries: int | None, documents: int | None) -> Iterator[Task]:
+    """All tasks of the table; those that a language lacks are left out."""
+    sets = load_tasks(folder)
+    for name in SETS:
+        more = MORE_LANGUAGES if name in TITLES else ()
+        for language in (*PAPER_LANGUAGES[1:], *more):
+            for direction in ("x2en", "en2x"):
+                found = cut(f"{direction} {name}", language, *sets.load(name, language, direction), queries, documents)
+                if len(found.queries) >= 50:
+                    yield found
+        yield cut(f"mixed {name}", "all", *sets.mixed_pool(name)[:3], queries, documents)
+    for name in TITLES:
+        yield cut(f"en2en {name}", "en", *sets.load(name, "en", "x2x"), queries, documents)
+    for name in QUESTIONS:
+        yield cut(f"qa {name}", sets.QUESTION_SETS[name], *sets.load_questions(name), queries, None)
+
+
+def cut(
+    group: str,
+    language: str,
+    queries: Pairs,
+    documents: Pairs,
+    relevant: dict[str, set[str]],
+    most_queries: int | None,
+    most_documents: int | None,
+) -> Task:
+    """The first documents, and the first queries whose answers are among them."""
+    kept = documents[:most_documents]
+    numbers = {identifier: number for number, (identifier, _) in enumerate(kept)}
+    asked = [
+        (text, {numbers[answer] for answer in relevant[identifier]})
+        for identifier, text in queries
+        if all(answer in numbers for answer in relevant[identifier])
+    ][:most_queries]
+    return Task(group, language, [text for text, _ in asked], [text for _, text in kept], [right for _, right in asked])
+
+
+def measure(embedder: Embedder, tasks: list[Task]) -> dict[str, dict[str, float]]:
+    """nDCG@10 of each task: {group: {language: figure}}; each text is embedded once."""
+    seen: dict[tuple[str, str], int] = {}
+    for task in tasks:
+        for role, texts in (("query", task.queries), ("document", task.documents)):
+            for text in texts:
+                seen.setdefault((role, text), len(seen))
+    vectors = np.empty((len(seen), embedder.dimension), np.float32)
+    for role, encode in (("query", embedder.encode_queries), ("document", embedder.encode_documents)):
+        chosen = [(text, number) for (kind, text), number in seen.items() if kind == role]
+        vectors[[number for _, number in chosen]] = encode([text for text, _ in chosen])
+    figures: dict[str, dict[str, float]] = {}
+    for task in tasks:
+        queries, documents = (
+            vectors[[seen[role, text] for text in texts]]
+            for role, texts in (("query", task.queries), ("document", task.documents))
+        )
+        figure = mean_ndcg(ranked(queries, documents), task.relevant, depth=DEPTH)
+        figures.setdefault(task.group, {})[task.language] = figure
+    return figures
+
+
+def ranked(queries: Vectors, documents: Vectors) -> list[list[int]]:
+    """The nearest documents of each query."""
+    return ranking(queries, documents, depth=DEPTH)
+
+
+def encoder_alone(source: Path, out: Path) -> Path:
+    """An encoder as a LUSIFER model without a language model, in its ONNX form."""
+    LusiferModel.from_base_models(source, None, templates=TEMPLATES).save_pretrained(out)
+    shutil.copyfile(source / "tokenizer.json", out / "tokenizer.json")
+    export_onnx(out, out, graph_only=True)
+    return out
+
+
+def show(figures: dict[str, dict[str, dict[str, float]]]) -> None:
+    """Markdown: a row a group, the mean over its languages; then the languages of ntrex_passage, X to English."""
+    names = list(figures)
+    groups = list(next(iter(figures.values())))
+    print(environment())
+    print("\n| nDCG@10, mean over languages | " + " | ".join(names) + " |")
+    print("|---" * (1 + len(names)) + "|")
+    for group in groups:
+        means = (float(np.mean(list(figures[name][group].values()))) for name in names)
+        print(f"| {group} | " + " | ".join(f"{mean:.4f}" for mean in means) + " |")
+    group = "x2en ntrex_passage"
+    print(f"\n| {group} | " + " | ".join(names) + " |")
+    print("|---" * (1 + len(names)) + "|")
+    for language in figures[names[0]][group]:
+        print(f"| {language} | " + " | ".join(f"{figures[name][group][language]:.4f}" for name in names) + " |")
+
+
+if __name__ == "__main__":
+    main()
