@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,7 @@ def test_both_stages_curves_and_export(run: Run, world: Path) -> None:
     assert (report["steps"], report["resumed_at"]) == (4, 0)
     assert report["figures"].keys() == {"step", "dev", "mean"}
     assert "step 4/4  nDCG@10 dev " in contrast.err
+    assert logging.getLogger("lusirag.embedding").level == logging.NOTSET  # cut texts are no news in a run alone
 
     assert run("train", "plot", world / "run", world / "align", "--out", world / "curves.png").code == 0
     assert (world / "curves.png").read_bytes().startswith(PNG)

@@ -37,6 +37,14 @@ def near(value: Tensor, expected: float) -> None:
     assert value.item() == pytest.approx(expected, rel=2e-6, abs=2e-7)
 
 
+@pytest.mark.parametrize("options", ALL_KINDS)
+@pytest.mark.parametrize("side", ["queries", "documents"])
+def test_vectors_that_are_no_numbers_are_no_loss_of_zero(options: dict[str, Any], side: str) -> None:
+    batch = random_batch()
+    broken = torch.full_like(getattr(batch, side), math.nan)
+    assert ContrastiveLoss(**options)(replace(batch, **{side: broken})).isnan()
+
+
 def test_info_nce_by_hand() -> None:
     first = pair_loss(degrees(20) / 0.5, degrees(60) / 0.5, degrees(50) / 0.5)
     second = pair_loss(degrees(30) / 0.5, degrees(70) / 0.5, degrees(40) / 0.5)

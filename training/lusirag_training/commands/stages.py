@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -79,8 +80,8 @@ def _run(config: StageConfig, dry_run: bool, restart: bool, quiet: bool, as_json
         return
     from lusirag_training.trainer.running import run_stage
 
-    logging.getLogger("lusirag.embedding").setLevel(logging.ERROR)  # texts that are cut are no news at every evaluation
-    report = run_stage(config, restart=restart, progress=None if quiet else _show)
+    with _without_news_of_cut_texts():
+        report = run_stage(config, restart=restart, progress=None if quiet else _show)
     if as_json:
         write_json(
             {
@@ -100,6 +101,18 @@ def _run(config: StageConfig, dry_run: bool, restart: bool, quiet: bool, as_json
             *((f"nDCG@10 {name}", f"{value:.4f}") for name, value in report.figures.items() if name != "step"),
         ]
     )
+
+
+@contextmanager
+def _without_news_of_cut_texts() -> Iterator[None]:
+    """An embedder says how many texts it has cut; a run would hear it at every evaluation."""
+    talker = logging.getLogger("lusirag.embedding")
+    level = talker.level
+    talker.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        talker.setLevel(level)
 
 
 def _show(record: Mapping[str, float]) -> None:

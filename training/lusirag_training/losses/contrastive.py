@@ -132,7 +132,8 @@ class ContrastiveLoss:
         """Compute the loss and look at it, in one pass.
 
         Args:
-            candidates: the global batch; vectors of any floating type, the loss is computed in float32.
+            candidates: the global batch; vectors of any floating type, the loss is computed in float32; it is nan where
+                a vector is not finite.
 
         Raises:
             InvalidArgumentError: an owner does not exist, a teacher's vectors are missing, or a matryoshka length is
@@ -152,6 +153,8 @@ class ContrastiveLoss:
             part = candidates.prefix(length)
             matrices = whole if length == full else [cosines(*_sides_of(part, pairs)) for pairs in kept]
             loss = loss + weight / sum(weights) * self._of_prefix(part, kept, matrices)
+        # No comparison holds of vectors that are no numbers: a miner would keep no pair, and the loss be a quiet 0.
+        loss = loss + 0 * (candidates.queries.sum() + candidates.documents.sum())
         return LossValue(loss, diagnostics)
 
     def _check(self, candidates: Candidates) -> None:
