@@ -178,7 +178,7 @@ def test_both_stages_and_export(world: Path, tmp_path: Path) -> None:
 
 def test_an_encoder_skip_begins_where_the_encoder_stands(world: Path, tmp_path: Path) -> None:
     settings = {"max_tokens": 40, "encoder_skip": True, "projection": "linear", "embedding_size": 32}
-    model = {"settings": settings | {"templates": {"query": "{text}", "document": "{text}"}}}
+    model = {"settings": settings | {"templates": {"query": "ask: {text}", "document": "it says: {text}"}}}
     sets = {"sets": [{"name": "pairs", "source": str(world / "pairs.jsonl")}]}
     config = contrastive(
         world,
@@ -203,12 +203,19 @@ def test_an_encoder_skip_begins_where_the_encoder_stands(world: Path, tmp_path: 
     )
     run_stage(centred)
     export_run(tmp_path / "centred", tmp_path / "model")
-    words = [json.loads(line)["query"] for line in (world / "pairs.jsonl").read_text("utf-8").splitlines()]
-    vectors = Embedder.load(tmp_path / "model", runtime="torch").encode_queries(words)
     network.save_pretrained(tmp_path / "plain")
     shutil.copyfile(world / "encoder" / "tokenizer.json", tmp_path / "plain" / "tokenizer.json")
-    before = Embedder.load(tmp_path / "plain", runtime="torch").encode_queries(words)
-    assert np.linalg.norm(vectors.mean(axis=0)) < 0.7 * np.linalg.norm(before.mean(axis=0))
+    pairs = [json.loads(line) for line in (world / "pairs.jsonl").read_text("utf-8").splitlines()]
+    means = {}
+    for name in ("plain", "model"):
+        embedder = Embedder.load(tmp_path / name, runtime="torch")
+        queries = embedder.encode_queries([pair["query"] for pair in pairs])
+        documents = embedder.encode_documents([pair["positive"][0] for pair in pairs])
+        means[name] = queries.mean(axis=0), documents.mean(axis=0)
+    for before, after in zip(means["plain"], means["model"], strict=True):  # queries, then documents
+        assert np.linalg.norm(after) < 0.7 * np.linalg.norm(before)
+    apart = {name: np.linalg.norm(queries - documents) for name, (queries, documents) in means.items()}
+    assert apart["model"] < apart["plain"]  # shorter vectors of unit length alone would lie farther apart
 
 
 @pytest.mark.parametrize(

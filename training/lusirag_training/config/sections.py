@@ -27,8 +27,9 @@ class ModelSection:
         encoder, decoder: base models, directory or hub id. encoder_revision, decoder_revision: on the hub.
         decoder_layers: keep this many of the language model's layers, from the first.
         settings: fields of `LusiferConfig`: connector, added_tokens, pooling, projection, encoder_skip, templates, ...
-        centre: with an encoder skip, this share of the training texts' mean embedding is taken off at the start:
-            vectors of a contrastively trained encoder point into one narrow cone, whose axis tells nothing.
+        centre: with an encoder skip, this share of the training texts' mean embedding is taken off at the start, of
+            queries that of queries and of documents that of documents: vectors of a contrastively trained encoder
+            point into one narrow cone, whose axis tells nothing.
         attention: kernel: "sdpa", "eager" or "flash_attention_2".
         dtype: of the frozen weights in memory; what is trained is float32.
         local_files_only: never ask the hub.

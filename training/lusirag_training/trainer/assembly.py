@@ -157,14 +157,14 @@ def _assemble_alignment(config: AlignmentConfig, share: Share) -> Stage:
     return Stage(module, network, texts, steps, objective, counts, targets.tokenizer)
 
 
-def sample_ids(texts: ModelTexts, sets: Sequence[Any], *, seed: int) -> Ids:
-    """Token ids of some queries and positives, as many of each data set."""
+def sample_ids(texts: ModelTexts, sets: Sequence[Any], *, seed: int) -> dict[str, Ids]:
+    """Token ids of some queries and positives by role, as many of each data set."""
     generator = np.random.default_rng(seed)
-    ids: Ids = []
+    ids: dict[str, Ids] = {"query": [], "document": []}
     for table in sets:
         rows = [table[int(number)] for number in generator.permutation(len(table))[: -(-SAMPLE // len(sets))]]
-        ids += texts.ids("query", [row["query"] for row in rows])
-        ids += texts.ids("document", [row["positive"][0] for row in rows])
+        ids["query"] += texts.ids("query", [row["query"] for row in rows])
+        ids["document"] += texts.ids("document", [row["positive"][0] for row in rows])
     return ids
 
 

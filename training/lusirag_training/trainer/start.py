@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,12 +17,12 @@ from lusirag.model import LusiferModel
 from lusirag.model.adapters import name_in_files
 from lusirag.model.configuration import ROLES
 from lusirag.model.files import TOKENIZER
-from lusirag.model.pooling import mean_over_tokens
 from lusirag.model.source import read_config, resolve_directory, tokenizer_file
 from lusirag_training.config.sections import ModelSection, TrainableSection
 from lusirag_training.data.texts import Ids, ModelTexts, chunked, padded
 
 CENTRE_TOKENS = 2048
+RIDGE = 0.1  # of the inputs' mean variance
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 PARTS = {"encoder": "multilingual_encoder", "language_model": "language_model"}
 
@@ -115,18 +116,40 @@ def start_as_identity(network: LusiferModel) -> None:
 
 
 @torch.no_grad()
-def centre(network: LusiferModel, rows: Ids, *, share: float) -> None:
-    """Take a share of the mean embedding off, by the bias of the projection.
+def centre(network: LusiferModel, rows: Mapping[str, Ids], *, share: float) -> None:
+    """Take a share of the mean embedding of queries off queries, and of documents off documents.
+
+    A text is similar to every other by what all have in common, and queries lie apart from documents by what their
+    template adds; neither says what a text is about. The last layer of the projection, still zero, gets a bias, and
+    one direction by which ridge regression tells the roles apart in what that layer reads.
 
     Args:
-        rows: token ids of texts. share: of their mean pooled encoder output, from 0 to 1.
+        rows: token ids of texts, by role. share: of their mean pooled encoder output, from 0 to 1.
     """
-    total = torch.zeros(network.config.dimension)
-    for chunk in chunked([len(row) for row in rows], chunk_tokens=CENTRE_TOKENS):
-        ids, mask = padded([rows[row] for row in chunk], padding_id=network.config.padding_id)
-        total += mean_over_tokens(network.encode(ids, mask), mask).float().sum(dim=0)
     *_, last = (module for module in network.projection.modules() if isinstance(module, nn.Linear))
-    last.bias.sub_((share * total / len(rows)).to(last.bias.dtype))
+    read: list[Tensor] = []
+    hook = last.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0].float()))
+    means = []
+    try:
+        for role in ROLES:
+            found = []
+            for chunk in chunked([len(row) for row in rows[role]], chunk_tokens=CENTRE_TOKENS):
+                ids, mask = padded([rows[role][row] for row in chunk], padding_id=network.config.padding_id)
+                found.append(network(ids, mask).embeddings.float())
+            means.append(torch.cat(found).mean(0))  # (O,)
+    finally:
+        hook.remove()
+    inputs = torch.cat(read)  # (N, D)
+    sides = torch.cat([torch.full((len(rows[role]),), sign) for role, sign in zip(ROLES, (1.0, -1.0), strict=True)])
+    middle = inputs.mean(0)
+    spread, sides = inputs - middle, sides - sides.mean()
+    gram = spread.T @ spread / len(spread)  # (D, D)
+    ridge = RIDGE * gram.diagonal().mean() * torch.eye(len(gram))
+    direction = torch.linalg.solve(gram + ridge, spread.T @ sides / len(spread))  # (D,)
+    common, apart = (means[0] + means[1]) / 2, (means[0] - means[1]) / 2  # (O,)
+    weight = -share * torch.outer(apart, direction)  # (O, D)
+    last.weight.add_(weight.to(last.weight.dtype))
+    last.bias.sub_((share * common + weight @ middle).to(last.bias.dtype))
 
 
 def choose_trainable(network: LusiferModel, section: TrainableSection) -> None:
