@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 
 from benchmarks.peers import BertEncoder, Remembered
 from benchmarks.sets import PAPER_LANGUAGES, environment, find_sets, load_tasks, score_task
-from lusirag_training.vocabulary import DEFAULT_SIZE, trim_tokenizer
+from lusirag_training.vocabulary import trim_tokenizer
 
 SET = "ntrex_passage"
 
@@ -27,7 +27,7 @@ def main() -> None:
     """Measure, print a Markdown table, and write JSON where asked."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--encoder", type=Path, required=True, help="multilingual-e5-small as a transformers directory")
-    parser.add_argument("--vocabulary-size", type=int, default=DEFAULT_SIZE)
+    parser.add_argument("--vocabulary-size", type=int, default=92_000)
     parser.add_argument("--languages", nargs="+", default=list(PAPER_LANGUAGES))
     parser.add_argument("--quality", action="store_true", help="also encode and rank the passages")
     parser.add_argument("--limit", type=int, help="passages per language")

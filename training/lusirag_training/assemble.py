@@ -43,8 +43,8 @@ def assemble(
     out: Path,
     *,
     vocabulary_size: int = DEFAULT_SIZE,
-    layers: int = 2,
-    lora_alpha: float = 64,
+    layers: int = 1,
+    lora_alpha: float = 32,
     code_columns: int | None = 4,
     progress: Progress | None = None,
 ) -> None:
@@ -65,6 +65,7 @@ def assemble(
         ValueError: a source lacks what is needed, or a frozen tensor did not come back bit for bit.
     """
     say = progress or (lambda line: None)
+    parts = load_file(trained)
     tokenizer, rows = trim_tokenizer(
         json.loads((encoder / "tokenizer.json").read_text(encoding="utf-8")), size=vocabulary_size
     )
@@ -84,7 +85,6 @@ def assemble(
         error = float((restore_blocks(stored)[words] - frozen[words]).pow(2).sum() / frozen[words].pow(2).sum())
         say(f"word embeddings: {error:.3f} of their square lost by codes")
         frozen = {name: weight for name, weight in frozen.items() if name != words}
-    parts = load_file(trained)
     stored |= {name: tensor.half().contiguous() for name, tensor in parts.items()}
 
     config = model_config(encoder, decoder, parts, vocabulary_size=len(rows), layers=layers, lora_alpha=lora_alpha)
@@ -239,7 +239,7 @@ def arguments() -> argparse.ArgumentParser:
         "--vocabulary-size", type=int, default=DEFAULT_SIZE, help="pieces to keep (default: %(default)s)"
     )
     parser.add_argument(
-        "--layers", type=int, default=2, help="layers of the language model to keep (default: %(default)s)"
+        "--layers", type=int, default=1, help="layers of the language model to keep (default: %(default)s)"
     )
     parser.add_argument(
         "--code-columns",
@@ -248,7 +248,7 @@ def arguments() -> argparse.ArgumentParser:
         help="columns of the word embeddings a code of 8 bits (default: %(default)s)",
     )
     parser.add_argument(
-        "--lora-alpha", type=float, default=64, help="LoRA alpha of the trained parts (default: %(default)s)"
+        "--lora-alpha", type=float, default=32, help="LoRA alpha of the trained parts (default: %(default)s)"
     )
     return parser
 
