@@ -92,7 +92,8 @@ def export(
 ) -> None:
     """Write a model in another form.
 
-    With --format onnx, --out may be the model's own directory; it otherwise becomes a copy of it.
+    With --format onnx, --out may be the model's own directory; it otherwise becomes a copy of it. Other programs that
+    run it on an x86 CPU without VNNI must set onnxruntime's session option session.x64quantprecision to 1.
     """
     from lusirag.embedding.exporting import export_model, export_sentence_transformers, push_to_hub
     from lusirag.embedding.loading import find_directory

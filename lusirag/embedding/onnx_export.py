@@ -3,6 +3,9 @@
 What is written: model.onnx (the graph), smoothing.safetensors (see `lusirag.embedding.onnx_smoothing`) and, for
 programs other than lusirag, model.onnx.data with the 8-bit weights. lusirag makes those from model.safetensors when
 it loads a model, so the embedded model comes without them.
+
+On an x86 CPU without VNNI another program has to set the session option `onnx_runtime.EXACT_SUMS`, as lusirag does:
+without it, sums of products overflow and the embeddings are wrong.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ from lusirag.types import Vectors
 
 GRAPH = "model.onnx"
 RUN_TOKENS = 256  # of a run, so that what it computes stays in a core's cache
+EXACT_SUMS = ("session.x64quantprecision", "1")  # a session option of onnxruntime: right and slower
 BATCH_TOKENS = 4096  # a thread: enough runs that all threads finish at about the same time
 
 
@@ -126,7 +127,7 @@ def open_session(
     options.enable_mem_reuse = False  # NOTE: planning the reuse takes 0.3 s for this graph and gains no speed
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if sums_may_overflow():
-        options.add_session_config_entry("session.x64quantprecision", "1")  # right and slower
+        options.add_session_config_entry(*EXACT_SUMS)
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(directory))
     values = [onnxruntime.OrtValue.ortvalue_from_numpy(weights[name]) for name in weights]
     options.add_external_initializers(list(weights), values)

@@ -17,7 +17,7 @@ from lusirag.embedding.description import read_description
 from lusirag.embedding.onnx_export import DATA, export_onnx
 from lusirag.embedding.onnx_model import build_model
 from lusirag.embedding.onnx_nodes import FloatLinear
-from lusirag.embedding.onnx_runtime import OnnxRuntime, open_session
+from lusirag.embedding.onnx_runtime import EXACT_SUMS, OnnxRuntime, open_session, sums_may_overflow
 from lusirag.embedding.onnx_shape import read_shape
 from lusirag.embedding.onnx_weights import graph_weights
 from lusirag.embedding.stored import stored_tensors
@@ -158,7 +158,10 @@ def test_an_exported_directory_runs_in_onnxruntime_alone(directory: Path, tmp_pa
     import onnxruntime
 
     export_onnx(directory, tmp_path / "exported")
-    session = onnxruntime.InferenceSession(str(tmp_path / "exported" / "model.onnx"))
+    options = onnxruntime.SessionOptions()
+    if sums_may_overflow():
+        options.add_session_config_entry(*EXACT_SUMS)
+    session = onnxruntime.InferenceSession(str(tmp_path / "exported" / "model.onnx"), options)
     for text in texts_of(LENGTHS):
         [found] = session.run(None, {"input_ids": np.array([text])})
         np.testing.assert_allclose(found, by_runtime(tmp_path / "exported", [text]), atol=1e-5, rtol=0)

@@ -145,7 +145,7 @@ def _describe(config: StageConfig, as_json: bool) -> None:
             ("trained", f"{figures['trained_parameters']:,}"),
             *((f"  {part}", f"{count:,}") for part, count in figures["trained_parts"].items()),
             *((f"rows of {name}", f"{count:,}") for name, count in figures["rows"].items()),
-            ("steps", f"{figures['steps']:,} of {figures['batch_size']} examples"),
+            ("steps", f"{figures['steps']:,} of {figures['batch_size']} examples, in {figures['precision']}"),
             ("memory: weights", size(memory["weights"])),
             ("  gradients, AdamW", size(memory["gradients_and_optimizer"])),
             ("  activations, about", size(memory["activations"])),

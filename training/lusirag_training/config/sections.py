@@ -138,7 +138,8 @@ class OptimizationSection:
         warmup: steps, or a share of all steps when below 1.
         max_steps: stop there, and let the schedule end there.
         gradient_norm: clip to this norm; 0 for no clipping.
-        precision: of the computation: "float32", or "bfloat16" with float32 weights (autocast).
+        precision: of the computation: "float32", "bfloat16" with float32 weights (autocast), or "auto": bfloat16 where
+            the device has instructions for it.
         gradient_checkpointing: keep one layer's activations at a time, for models that fill the memory.
         fsdp: shard the weights over all processes, which `accelerate launch` or torchrun starts.
     """
@@ -154,7 +155,7 @@ class OptimizationSection:
     warmup: Annotated[float, Field(ge=0)] = 0.05
     max_steps: Count | None = None
     gradient_norm: Annotated[float, Field(ge=0)] = 1.0
-    precision: Literal["float32", "bfloat16"] = "bfloat16"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
     gradient_checkpointing: bool = False
     fsdp: bool = False
 

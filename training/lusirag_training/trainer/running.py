@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -18,10 +19,13 @@ from lusirag_training.data.steps import Share
 from lusirag_training.trainer.assembly import Stage, assemble
 from lusirag_training.trainer.checkpoints import NAME, checkpoints, read_weights
 from lusirag_training.trainer.development import evaluate, read_sets
+from lusirag_training.trainer.precision import computes_in_bfloat16, has_bfloat16
 from lusirag_training.trainer.records import EVALUATION, TRAINING, forget_after, read_records
 from lusirag_training.trainer.runs import is_run, require_same_recipe, write_recipe
 from lusirag_training.trainer.start import restore_trained
 from lusirag_training.trainer.training import Progress, StageTrainer
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,10 @@ def run_stage(config: StageConfig, *, restart: bool = False, progress: Progress 
     with arguments.main_process_first(desc="the folder of the run"):
         if share.rank == 0:
             _prepare_folder(folder, config, restart=restart)
+    if computes_in_bfloat16(config) and not has_bfloat16(config.run.device):
+        logger.warning(
+            "%s has no bfloat16 instructions and is very slow in it: precision auto avoids it", arguments.device
+        )
     sets = read_sets(config.evaluation.sets, limit=config.evaluation.limit)
     stage = assemble(config, share=share)
     count = _steps(stage, config)
@@ -147,7 +155,7 @@ def training_arguments(
         lr_scheduler_type=kind,
         lr_scheduler_kwargs=more,
         warmup_steps=warmup_steps(options.warmup, steps),
-        bf16=options.precision == "bfloat16",
+        bf16=computes_in_bfloat16(config),
         use_cpu=run.device == "cpu",
         seed=run.seed,
         data_seed=run.seed,

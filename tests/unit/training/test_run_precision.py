@@ -1,0 +1,48 @@
+"""A run computes in bfloat16 where its device can, and says so where it is told to and cannot."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+
+from lusirag.errors import CorpusError
+from lusirag_training.trainer.precision import computes_in_bfloat16
+from lusirag_training.trainer.running import run_stage, training_arguments
+from tests.training_world import contrastive
+
+
+@pytest.mark.parametrize(
+    ("precision", "capabilities", "expected"),
+    [
+        ("auto", {"avx512_bf16": True}, True),
+        ("auto", {"avx512_bf16": False, "avx2": True}, False),
+        ("auto", {"bf16": True, "neon": True}, True),
+        ("bfloat16", {"avx2": True}, True),
+        ("float32", {"avx512_bf16": True}, False),
+    ],
+)
+def test_auto_follows_the_instructions_of_the_cpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str, capabilities: dict[str, bool], expected: bool
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    config = contrastive(tmp_path, optimization={"precision": precision})
+    assert computes_in_bfloat16(config) is expected
+    assert training_arguments(config, steps=1).bf16 is expected
+
+
+@pytest.mark.parametrize(("capabilities", "warned"), [({"avx2": True}, True), ({"amx_bf16": True}, False)])
+def test_bfloat16_without_instructions_is_warned_of(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capabilities: dict[str, bool],
+    warned: bool,
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    config = contrastive(tmp_path, optimization={"precision": "bfloat16"}, run={"output": str(tmp_path / "run")})
+    with caplog.at_level(logging.WARNING), pytest.raises(CorpusError):
+        run_stage(config)  # there is no data
+    assert ("cpu has no bfloat16 instructions" in caplog.text) is warned
