@@ -22,12 +22,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from benchmarks.peers import PACKAGES, load_peer
 from benchmarks.sets import PAPER_LANGUAGES, environment, find_sets, load_tasks
 from lusirag import Embedder
 from lusirag.embedding.onnx_export import export_onnx
 from lusirag.evaluation import mean_ndcg, ranking
 from lusirag.model import LusiferModel
-from lusirag.types import Vectors
+from lusirag.types import Encoder, Vectors
 
 SETS = ("ntrex_passage", "ddtp_synopsis", "docs_title")
 TITLES = ("ddtp_synopsis", "docs_title")
@@ -53,6 +54,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--model", action="append", help="name or directory; several times (default: lusifer-mini)")
     parser.add_argument("--encoder", type=Path, help="multilingual-e5-small as a transformers directory")
+    parser.add_argument("--peer", action="append", choices=PACKAGES, help="another model, from its package")
     parser.add_argument("--queries", type=int, default=300, help="a task, 0 for all (default: %(default)s)")
     parser.add_argument("--documents", type=int, default=600, help="a task, 0 for all (default: %(default)s)")
     parser.add_argument("--json", type=Path, help="write the figures here")
@@ -72,6 +74,10 @@ def main() -> None:
             started = time.perf_counter()
             figures[name] = measure(Embedder.load(source), tasks)
             print(f"{name}: {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
+    for name in dict.fromkeys(options.peer or []):
+        started = time.perf_counter()
+        figures[name] = measure(load_peer(name), tasks)
+        print(f"{name}: {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
     show(figures)
     if options.json:
         options.json.write_text(json.dumps({"environment": environment(), "figures": figures}, indent=1), "utf-8")
@@ -114,21 +120,32 @@ def cut(
     return Task(group, language, [text for text, _ in asked], [text for _, text in kept], [right for _, right in asked])
 
 
-def measure(embedder: Embedder, tasks: list[Task]) -> dict[str, dict[str, float]]:
+def measure(embedder: Encoder, tasks: list[Task]) -> dict[str, dict[str, float]]:
     """nDCG@10 of each task: {group: {language: figure}}; each text is embedded once."""
-    seen: dict[tuple[str, str], int] = {}
+    rows = text_rows(tasks)
+    vectors = np.empty((len(rows), embedder.dimension), np.float32)
+    for role, encode in (("query", embedder.encode_queries), ("document", embedder.encode_documents)):
+        chosen = [(text, number) for (kind, text), number in rows.items() if kind == role]
+        vectors[[number for _, number in chosen]] = encode([text for text, _ in chosen])
+    return score(tasks, rows, vectors)
+
+
+def text_rows(tasks: list[Task]) -> dict[tuple[str, str], int]:
+    """The different texts of tasks: {(role, text): row}."""
+    rows: dict[tuple[str, str], int] = {}
     for task in tasks:
         for role, texts in (("query", task.queries), ("document", task.documents)):
             for text in texts:
-                seen.setdefault((role, text), len(seen))
-    vectors = np.empty((len(seen), embedder.dimension), np.float32)
-    for role, encode in (("query", embedder.encode_queries), ("document", embedder.encode_documents)):
-        chosen = [(text, number) for (kind, text), number in seen.items() if kind == role]
-        vectors[[number for _, number in chosen]] = encode([text for text, _ in chosen])
+                rows.setdefault((role, text), len(rows))
+    return rows
+
+
+def score(tasks: list[Task], rows: dict[tuple[str, str], int], vectors: Vectors) -> dict[str, dict[str, float]]:
+    """nDCG@10 of each task, {group: {language: figure}}, from the vectors (rows, D) of its texts."""
     figures: dict[str, dict[str, float]] = {}
     for task in tasks:
         queries, documents = (
-            vectors[[seen[role, text] for text in texts]]
+            vectors[[rows[role, text] for text in texts]]
             for role, texts in (("query", task.queries), ("document", task.documents))
         )
         figure = mean_ndcg(ranked(queries, documents), task.relevant, depth=DEPTH)

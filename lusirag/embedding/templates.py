@@ -21,13 +21,18 @@ class Template:
     pattern: str
     instruction: str
 
+    @property
+    def takes_instruction(self) -> bool:
+        """Whether the pattern has a place for an instruction."""
+        return "{instruction}" in self.pattern
+
     def surroundings(self, instruction: str | None) -> tuple[str, str]:
         """What stands before and after every text.
 
         Raises:
             InvalidArgumentError: an instruction was given and the pattern has no place for one.
         """
-        if instruction and "{instruction}" not in self.pattern:
+        if instruction and not self.takes_instruction:
             raise InvalidArgumentError(
                 f"this model's {self.role} template is {self.pattern!r} and takes no instruction; "
                 f"leave instruction={instruction!r} out or choose a model that is trained with instructions"

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from lusirag import Embedder
 from lusirag.errors import InvalidArgumentError, ModelError
+from lusirag_training.config import ContrastiveConfig
 from lusirag_training.trainer.checkpoints import MARKER, best_checkpoint, checkpoints
 from lusirag_training.trainer.exporting import export_run
 from lusirag_training.trainer.records import read_records
@@ -216,6 +217,34 @@ def test_an_encoder_skip_begins_where_the_encoder_stands(world: Path, tmp_path: 
         assert np.linalg.norm(after) < 0.7 * np.linalg.norm(before)
     apart = {name: np.linalg.norm(queries - documents) for name, (queries, documents) in means.items()}
     assert apart["model"] < apart["plain"]  # shorter vectors of unit length alone would lie farther apart
+
+
+def test_an_aligned_model_without_instructions_is_centred_once(world: Path, tmp_path: Path) -> None:
+    """Stage 1 by reconstruction alone, then stage 2 with a centre, whose result has a projection already."""
+    settings = {"max_tokens": 40, "encoder_skip": True, "projection": "linear", "embedding_size": 32}
+    templates = {"query": "ask: {text}", "document": "it says: {text}"}
+    sets = {"sets": [{"name": "pairs", "source": str(world / "pairs.jsonl")}]}
+    first: dict[str, Any] = {
+        "model": {"settings": settings | {"templates": templates}},
+        "data": sets | {"phases": [{"tasks": "reconstruction"}]},
+        "run": {"output": str(tmp_path / "align")},
+        "optimization": {"max_steps": 2},
+    }
+    with pytest.raises(InvalidArgumentError, match="no place for the instruction"):
+        run_stage(alignment(world, **first | {"data": sets}))
+    run_stage(alignment(world, **first))
+
+    def second(start: str, output: str) -> ContrastiveConfig:
+        model = {"start": str(tmp_path / start), "centre": 1.0, "encoder": None, "decoder": None, "settings": {}}
+        run = {"output": str(tmp_path / output)}
+        return contrastive(world, model=model, data=sets, run=run, optimization={"max_steps": 2})
+
+    run_stage(second("align", "contrast"))
+    connectors = [load_run(tmp_path / run).network.connector.state_dict() for run in ("align", "contrast")]
+    assert not torch.equal(connectors[0]["added_tokens"], connectors[1]["added_tokens"])
+    torch.testing.assert_close(*(each["feed_forward.0.weight"] for each in connectors), atol=0.05, rtol=0)
+    with pytest.raises(InvalidArgumentError, match="projection is not trained yet"):
+        run_stage(second("contrast", "again"))
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def test_all_faults_come_at_once(tmp_path: Path) -> None:
     for words in (
         "run.seed is -1",
         "loss.temprature is unknown",
-        "'float32' or 'bfloat16'",
+        "'auto', 'float32' or 'bfloat16'",
         "sets.1.source is missing",
     ):
         assert words in message
@@ -75,6 +75,14 @@ def test_all_faults_come_at_once(tmp_path: Path) -> None:
         (recipe(loss={"symmetric": True}), "symmetric goes with info_nce"),
         (recipe(loss={"matryoshka_dimensions": [8], "matryoshka_weights": [1, 2]}), "one weight for each"),
         (recipe(evaluation={"best": "x"}), "best is 'x', allowed: mean"),
+        (
+            recipe(
+                model={"encoder": "e", "settings": {"encoder_skip": True}, "centre": 0.5},
+                trainable={"projection": False},
+            ),
+            "centre changes the projection",
+        ),
+        (recipe(model={"encoder": "e", "centre": 0.5}), "centre needs settings.encoder_skip"),
         (recipe(stage="alignment"), "stage is 'alignment'"),
         ([1], "no mapping"),
     ],
@@ -82,6 +90,12 @@ def test_all_faults_come_at_once(tmp_path: Path) -> None:
 def test_a_fault_is_named(tmp_path: Path, values: Any, words: str) -> None:
     with pytest.raises(InvalidArgumentError, match=words):
         read_config(write(tmp_path, values), ContrastiveConfig)
+
+
+def test_alignment_has_no_centre(tmp_path: Path) -> None:
+    model = {"encoder": "e", "decoder": "d", "settings": {"encoder_skip": True}, "centre": 0.5}
+    with pytest.raises(InvalidArgumentError, match="centre is of stage 2"):
+        read_config(write(tmp_path, recipe(stage="alignment", model=model)), AlignmentConfig)
 
 
 def test_set_changes_values_and_items_of_lists(tmp_path: Path) -> None:

@@ -27,9 +27,10 @@ class ModelSection:
         encoder, decoder: base models, directory or hub id. encoder_revision, decoder_revision: on the hub.
         decoder_layers: keep this many of the language model's layers, from the first.
         settings: fields of `LusiferConfig`: connector, added_tokens, pooling, projection, encoder_skip, templates, ...
-        centre: with an encoder skip, this share of the training texts' mean embedding is taken off at the start, of
-            queries that of queries and of documents that of documents: vectors of a contrastively trained encoder
-            point into one narrow cone, whose axis tells nothing.
+        centre: of stage 2, with an encoder skip and a projection that nothing has trained yet: this share of the
+            training texts' mean embedding is taken off at the start, of queries that of queries and of documents that
+            of documents. Vectors of a contrastively trained encoder point into one narrow cone, whose axis tells
+            nothing.
         attention: kernel: "sdpa", "eager" or "flash_attention_2".
         dtype: of the frozen weights in memory; what is trained is float32.
         local_files_only: never ask the hub.
@@ -52,9 +53,9 @@ class ModelSection:
     def _one_start(self) -> ModelSection:
         if (self.start is None) == (self.encoder is None):
             raise ValueError("give either start (a LUSIFER model or run) or encoder (and decoder), base models to join")
-        if self.start is not None and (self.decoder or self.decoder_layers or self.settings or self.centre):
-            raise ValueError("decoder, decoder_layers, settings and centre go with encoder; a start has its own")
-        if self.centre and not self.settings.get("encoder_skip"):
+        if self.start is not None and (self.decoder or self.decoder_layers or self.settings):
+            raise ValueError("decoder, decoder_layers and settings go with encoder; a start has its own")
+        if self.centre and self.start is None and not self.settings.get("encoder_skip"):
             raise ValueError("centre needs settings.encoder_skip: it moves the encoder's own embeddings")
         return self
 

@@ -208,6 +208,12 @@ class AlignmentConfig:
             optimization={"learning_rate": 1.5e-4},
         )
 
+    @model_validator(mode="after")
+    def _leaves_the_projection(self) -> AlignmentConfig:
+        if self.model.centre:
+            raise ValueError("model.centre is of stage 2, whose projection does it; give it in that recipe")
+        return self
+
 
 @dataclass(frozen=True, kw_only=True, config=CLOSED)
 class ContrastiveConfig:
@@ -221,6 +227,12 @@ class ContrastiveConfig:
     loss: LossSection = Field(default_factory=LossSection)
     optimization: OptimizationSection = Field(default_factory=OptimizationSection)
     evaluation: EvaluationSection = Field(default_factory=EvaluationSection)
+
+    @model_validator(mode="after")
+    def _keeps_its_centre(self) -> ContrastiveConfig:
+        if self.model.centre and not self.trainable.projection:
+            raise ValueError("model.centre changes the projection, and trainable.projection is false; leave one out")
+        return self
 
 
 StageConfig = AlignmentConfig | ContrastiveConfig

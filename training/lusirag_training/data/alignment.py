@@ -140,8 +140,11 @@ class AlignmentRows:
             self.mixture.choose(row, generator, instruction=instruction, reconstruct_only=reconstruct_only)
             for row, generator in zip(rows, generators, strict=True)
         ]
+        told = self.texts.templates["query"].takes_instruction
         sources = [
-            ids for each in examples for ids in self.texts.ids("query", [each.source], instruction=each.instruction)
+            ids
+            for each in examples
+            for ids in self.texts.ids("query", [each.source], instruction=each.instruction if told else None)
         ]
         labels = self.targets([each.target for each in examples])
         masked = [self._mask(row, generator) for row, generator in zip(labels, generators, strict=True)]

@@ -127,6 +127,12 @@ def _assemble_alignment(config: AlignmentConfig, share: Share) -> Stage:
     module.requires_grad_(False)
     choose_trainable(network, config.trainable)
     texts = start.texts(max_tokens=config.data.max_tokens)
+    query = texts.templates["query"]
+    if not query.takes_instruction and any(phase.tasks == "all" for phase in config.data.phases):
+        raise InvalidArgumentError(
+            f"the model's query template {query.pattern!r} has no place for the instruction that tells the tasks of "
+            "alignment apart; give data.phases: [{tasks: reconstruction}]"
+        )
     targets = target_tokens(network, most=config.data.max_target_tokens, local_files_only=config.model.local_files_only)
     shares = ("question_to_passage", "reconstruction", "labelled_reconstruction")
     rows = AlignmentRows(

@@ -125,8 +125,15 @@ def centre(network: LusiferModel, rows: Mapping[str, Ids], *, share: float) -> N
 
     Args:
         rows: token ids of texts, by role. share: of their mean pooled encoder output, from 0 to 1.
+
+    Raises:
+        InvalidArgumentError: the network has no encoder skip, or its projection was trained before.
     """
-    *_, last = (module for module in network.projection.modules() if isinstance(module, nn.Linear))
+    *_, last = [None, *(module for module in network.projection.modules() if isinstance(module, nn.Linear))]
+    if last is None or not network.config.encoder_skip or bool(last.weight.any()) or bool(last.bias.any()):
+        raise InvalidArgumentError(
+            "model.centre needs a network with an encoder skip whose projection is not trained yet; leave it out"
+        )
     read: list[Tensor] = []
     hook = last.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0].float()))
     means = []
