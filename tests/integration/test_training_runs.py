@@ -20,6 +20,7 @@ from lusirag_training.trainer.exporting import export_run
 from lusirag_training.trainer.records import read_records
 from lusirag_training.trainer.running import run_stage
 from lusirag_training.trainer.runs import load_run
+from lusirag_training.trainer.start import load_start
 from tests.training_world import alignment, contrastive, write_world
 
 FROZEN = {"encoder": "frozen", "language_model": "frozen"}
@@ -217,6 +218,20 @@ def test_an_encoder_skip_begins_where_the_encoder_stands(world: Path, tmp_path: 
         assert np.linalg.norm(after) < 0.7 * np.linalg.norm(before)
     apart = {name: np.linalg.norm(queries - documents) for name, (queries, documents) in means.items()}
     assert apart["model"] < apart["plain"]  # shorter vectors of unit length alone would lie farther apart
+
+
+def test_a_connector_begins_as_an_orthogonal_map(world: Path) -> None:
+    model = {"connector_gain": 3.0, "settings": {"max_tokens": 40, "added_tokens": 0}}
+    network = load_start(contrastive(world, model=model).model, seed=0).network
+    ids = torch.randint(4, 250, (4, 9))
+    with torch.no_grad():
+        states = network.encode(ids, torch.ones_like(ids))
+        connected, _ = network.connector(states, torch.ones_like(ids))
+    similar, wanted = (each.flatten(0, 1) @ each.flatten(0, 1).T for each in (connected, states))
+    torch.testing.assert_close(similar, 9 * wanted, rtol=1e-3, atol=1e-2)
+    table = contrastive(world, model=model | {"settings": {"connector": "embedding_table", "added_tokens": 0}})
+    with pytest.raises(InvalidArgumentError, match="goes with connector ff"):
+        load_start(table.model, seed=0)
 
 
 def test_an_aligned_model_without_instructions_is_centred_once(world: Path, tmp_path: Path) -> None:

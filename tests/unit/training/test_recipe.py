@@ -82,6 +82,11 @@ def test_all_faults_come_at_once(tmp_path: Path) -> None:
             ),
             "centre changes the projection",
         ),
+        (
+            recipe(model={"encoder": "e", "decoder": "d", "connector_gain": 2}, trainable={"connector": False}),
+            "connector_gain changes the connector",
+        ),
+        (recipe(model={"start": "s", "connector_gain": 2}), "go with encoder"),
         (recipe(model={"encoder": "e", "centre": 0.5}), "centre needs settings.encoder_skip"),
         (recipe(stage="alignment"), "stage is 'alignment'"),
         ([1], "no mapping"),

@@ -31,6 +31,10 @@ class ModelSection:
             training texts' mean embedding is taken off at the start, of queries that of queries and of documents that
             of documents. Vectors of a contrastively trained encoder point into one narrow cone, whose axis tells
             nothing.
+        connector_gain: a new ff connector begins as an orthogonal map of the encoder's states, made this many times as
+            long, in the place of random weights: the language model then reads what the encoder says from the first
+            step on. The first layer of a language model adds long vectors of its own; a gain that does not match them
+            leaves little of the text in its output.
         attention: kernel: "sdpa", "eager" or "flash_attention_2".
         dtype: of the frozen weights in memory; what is trained is float32.
         local_files_only: never ask the hub.
@@ -45,6 +49,7 @@ class ModelSection:
     decoder_layers: Count | None = None
     settings: dict[str, Any] = Field(default_factory=dict)
     centre: Share = 0.0
+    connector_gain: Positive | None = None
     attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
     dtype: Literal["float32", "bfloat16"] = "float32"
     local_files_only: bool = False
@@ -53,8 +58,10 @@ class ModelSection:
     def _one_start(self) -> ModelSection:
         if (self.start is None) == (self.encoder is None):
             raise ValueError("give either start (a LUSIFER model or run) or encoder (and decoder), base models to join")
-        if self.start is not None and (self.decoder or self.decoder_layers or self.settings):
-            raise ValueError("decoder, decoder_layers and settings go with encoder; a start has its own")
+        if self.start is not None and (self.decoder or self.decoder_layers or self.settings or self.connector_gain):
+            raise ValueError(
+                "decoder, decoder_layers, settings and connector_gain go with encoder; a start has its own"
+            )
         if self.centre and self.start is None and not self.settings.get("encoder_skip"):
             raise ValueError("centre needs settings.encoder_skip: it moves the encoder's own embeddings")
         return self

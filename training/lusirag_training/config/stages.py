@@ -212,6 +212,7 @@ class AlignmentConfig:
     def _leaves_the_projection(self) -> AlignmentConfig:
         if self.model.centre:
             raise ValueError("model.centre is of stage 2, whose projection does it; give it in that recipe")
+        check_starts(self.model, self.trainable)
         return self
 
 
@@ -229,13 +230,24 @@ class ContrastiveConfig:
     evaluation: EvaluationSection = Field(default_factory=EvaluationSection)
 
     @model_validator(mode="after")
-    def _keeps_its_centre(self) -> ContrastiveConfig:
-        if self.model.centre and not self.trainable.projection:
-            raise ValueError("model.centre changes the projection, and trainable.projection is false; leave one out")
+    def _keeps_its_start(self) -> ContrastiveConfig:
+        check_starts(self.model, self.trainable)
         return self
 
 
 StageConfig = AlignmentConfig | ContrastiveConfig
+
+
+def check_starts(model: ModelSection, trainable: TrainableSection) -> None:
+    """Refuse a start that a checkpoint would not hold, since it changes a part that is not trained.
+
+    Raises:
+        ValueError: says which.
+    """
+    if model.centre and not trainable.projection:
+        raise ValueError("model.centre changes the projection, and trainable.projection is false; leave one out")
+    if model.connector_gain and not trainable.connector:
+        raise ValueError("model.connector_gain changes the connector, and trainable.connector is false; leave one out")
 
 
 def check_names(sets: list[Any], phases: list[PhaseSection]) -> None:

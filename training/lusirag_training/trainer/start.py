@@ -17,11 +17,14 @@ from lusirag.model import LusiferModel
 from lusirag.model.adapters import name_in_files
 from lusirag.model.configuration import ROLES
 from lusirag.model.files import TOKENIZER
+from lusirag.model.network import FeedForwardConnector
 from lusirag.model.source import read_config, resolve_directory, tokenizer_file
 from lusirag_training.config.sections import ModelSection, TrainableSection
 from lusirag_training.data.texts import Ids, ModelTexts, chunked, padded
 
 CENTRE_TOKENS = 2048
+RANDOM_TOKENS = (8, 64)  # texts, tokens of each
+MARGIN = 1.5
 RIDGE = 0.1  # of the inputs' mean variance
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 PARTS = {"encoder": "multilingual_encoder", "language_model": "language_model"}
@@ -76,6 +79,8 @@ def load_start(section: ModelSection, *, seed: int) -> Start:
         **section.settings,
     )
     start_as_identity(network)
+    if section.connector_gain is not None:
+        start_as_orthogonal(network, gain=section.connector_gain)
     base = resolve_directory(
         str(section.encoder),
         revision=section.encoder_revision,
@@ -113,6 +118,37 @@ def start_as_identity(network: LusiferModel) -> None:
         for module in last:
             module.weight.zero_()
             module.bias.zero_()
+
+
+@torch.no_grad()
+def start_as_orthogonal(network: LusiferModel, *, gain: float) -> None:
+    """Let the connector begin as an orthogonal map of the encoder's states, `gain` times as long.
+
+    Its first layer passes the states on, raised so that the ReLU behind it cuts off next to nothing: each channel by
+    more than its largest value on random tokens. Its second turns them into the language model's width and takes what
+    was added off again.
+
+    Raises:
+        InvalidArgumentError: the connector is of another kind, or the language model is narrower than the encoder.
+    """
+    connector = getattr(network, "connector", None)
+    if not isinstance(connector, FeedForwardConnector):
+        raise InvalidArgumentError(
+            f"model.connector_gain goes with connector ff, not {network.config.connector}; leave it out"
+        )
+    first, second = (part for part in connector.feed_forward if isinstance(part, nn.Linear))
+    if second.out_features < second.in_features:
+        raise InvalidArgumentError(
+            f"model.connector_gain needs a language model at least as wide as the encoder, not {second.out_features} "
+            f"to {second.in_features}; leave it out"
+        )
+    ids = torch.randint(network.config.encoder_config.vocab_size, RANDOM_TOKENS)
+    states = network.encode(ids, torch.ones_like(ids))  # (B, S, E)
+    raised = MARGIN * states.float().abs().amax(dim=(0, 1))  # (E,)
+    nn.init.eye_(first.weight)
+    first.bias.copy_(raised)
+    nn.init.orthogonal_(second.weight, gain=gain)  # (D, E)
+    second.bias.copy_(-second.weight.float() @ raised)
 
 
 @torch.no_grad()
