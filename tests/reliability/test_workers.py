@@ -82,8 +82,9 @@ def test_wrong_devices_are_refused(tiny_directory: Path, arguments: dict[str, ob
 
 # No `if __name__ == "__main__"`: as in a notebook, or as people write scripts.
 SCRIPT = """
-import sys, time
+import signal, sys
 from lusirag import Embedder
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job has it ignored, and hands that on
 embedder = Embedder.load(sys.argv[1], devices=["cpu", "cpu"])
 print(embedder.encode_queries(["a", "b"]).shape, flush=True)
 while True:
