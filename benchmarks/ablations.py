@@ -2,9 +2,9 @@
 
     python -m benchmarks.ablations --before runs/mini --run runs/mini --run runs/no-skip     # folders of runs
 
-Each text goes through the encoder once and then through what each run has put on top of it, in float32 by torch, so
-that ten runs cost little more than one. `--before` measures a run as it begins, before its first step: its centring
-alone. The encoder alone is measured always. Tasks and sampling are those of `benchmarks.development`.
+Each text goes through the encoder once, not once a run, and then through what each run has put on top of it, in
+float32 by torch. `--before` measures a run as it begins, before its first step: its centring alone. The encoder alone
+is measured always. Tasks and sampling are those of `benchmarks.development`.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.development import Task, read_tasks, score, text_rows
-from benchmarks.sets import environment, find_sets
+from benchmarks.development import Task, add_sampling, read_tasks, score, text_rows
+from benchmarks.sets import environment, require_sets
 from lusirag.model import LusiferModel
 from lusirag.model.pooling import mean_over_tokens
 from lusirag.types import Vectors
@@ -61,13 +61,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--run", action="append", type=Path, default=[], help="folder of a run, as trained")
     parser.add_argument("--before", action="append", type=Path, default=[], help="folder of a run, as it begins")
-    parser.add_argument("--queries", type=int, default=75, help="a task, 0 for all (default: %(default)s)")
-    parser.add_argument("--documents", type=int, default=200, help="a task, 0 for all (default: %(default)s)")
-    parser.add_argument("--json", type=Path, help="write the figures here")
+    add_sampling(parser, queries=75, documents=200)
     options = parser.parse_args()
-    folder = find_sets()
-    if folder is None:
-        sys.exit("skipped everything: no development sets; set LUSIRAG_SHARED to the folder that holds data/eval_dev")
+    folder = require_sets()
     if not options.run + options.before:
         sys.exit("give --run or --before, the folder of a run")
     networks, texts = load(options.before, options.run)
@@ -81,6 +77,8 @@ def main() -> None:
 def load(before: list[Path], after: list[Path]) -> tuple[dict[str, LusiferModel], ModelTexts]:
     """The networks by name, with one encoder for all, and what reads their texts."""
     networks: dict[str, LusiferModel] = {}
+    if any(len({folder.name for folder in folders}) < len(folders) for folders in (before, after)):
+        sys.exit("two folders have one name, by which the table calls them; rename one")
     recipes = [read_recipe(folder) for folder in [*before, *after]]
     if any(recipe.trainable.encoder != "frozen" for recipe in recipes):
         sys.exit("a run has trained its encoder; measure it by benchmarks.development")
@@ -110,12 +108,12 @@ def measure(networks: dict[str, LusiferModel], texts: ModelTexts, tasks: list[Ta
     """Figures of the encoder alone and of each network: {name: {group: {language: nDCG@10}}}."""
     rows = text_rows(tasks)
     ids: Ids = [texts.ids(role, [text])[0] for role, text in rows]
-    width = next(iter(networks.values())).config.encoder_width
-    vectors: dict[str, Vectors] = {ENCODER: np.empty((len(ids), width), np.float32)}
+    config = next(iter(networks.values())).config
+    vectors: dict[str, Vectors] = {ENCODER: np.empty((len(ids), config.encoder_width), np.float32)}
     vectors |= {name: np.empty((len(ids), network.config.dimension), np.float32) for name, network in networks.items()}
     started = time.perf_counter()
     for chunk in chunked([len(row) for row in ids], chunk_tokens=CHUNK_TOKENS):
-        batch, mask = padded([ids[row] for row in chunk], padding_id=next(iter(networks.values())).config.padding_id)
+        batch, mask = padded([ids[row] for row in chunk], padding_id=config.padding_id)
         for name, network in networks.items():
             vectors[name][chunk] = unit(network(batch, mask).embeddings)
         vectors[ENCODER][chunk] = unit(mean_over_tokens(network.encode(batch, mask), mask))

@@ -16,14 +16,15 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from benchmarks.peers import PACKAGES, load_peer
-from benchmarks.sets import PAPER_LANGUAGES, environment, find_sets, load_tasks
+from benchmarks.sets import PAPER_LANGUAGES, environment, load_tasks, require_sets
 from lusirag import Embedder
 from lusirag.embedding.onnx_export import export_onnx
 from lusirag.evaluation import mean_ndcg, ranking
@@ -55,32 +56,33 @@ def main() -> None:
     parser.add_argument("--model", action="append", help="name or directory; several times (default: lusifer-mini)")
     parser.add_argument("--encoder", type=Path, help="multilingual-e5-small as a transformers directory")
     parser.add_argument("--peer", action="append", choices=PACKAGES, help="another model, from its package")
-    parser.add_argument("--queries", type=int, default=300, help="a task, 0 for all (default: %(default)s)")
-    parser.add_argument("--documents", type=int, default=600, help="a task, 0 for all (default: %(default)s)")
-    parser.add_argument("--json", type=Path, help="write the figures here")
+    add_sampling(parser, queries=300, documents=600)
     options = parser.parse_args()
-    folder = find_sets()
-    if folder is None:
-        sys.exit("skipped everything: no development sets; set LUSIRAG_SHARED to the folder that holds data/eval_dev")
-    tasks = list(read_tasks(folder, queries=options.queries or None, documents=options.documents or None))
+    tasks = list(read_tasks(require_sets(), queries=options.queries or None, documents=options.documents or None))
     print(f"{len(tasks)} tasks, {sum(len(task.queries) for task in tasks):,} queries", file=sys.stderr)
     figures: dict[str, dict[str, dict[str, float]]] = {}
     with tempfile.TemporaryDirectory() as temporary:
-        models = dict.fromkeys(options.model or ["lusifer-mini"])
-        named = {name: name for name in models}
+        loaders: dict[str, Callable[[], Encoder]] = {
+            name: partial(Embedder.load, name) for name in options.model or ["lusifer-mini"]
+        }
         if options.encoder:
-            named[options.encoder.name] = str(encoder_alone(options.encoder, Path(temporary) / "encoder"))
-        for name, source in named.items():
+            alone = encoder_alone(options.encoder, Path(temporary) / "encoder")
+            loaders[options.encoder.name] = partial(Embedder.load, alone)
+        loaders |= {name: partial(load_peer, name) for name in options.peer or []}
+        for name, load in loaders.items():
             started = time.perf_counter()
-            figures[name] = measure(Embedder.load(source), tasks)
+            figures[name] = measure(load(), tasks)
             print(f"{name}: {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
-    for name in dict.fromkeys(options.peer or []):
-        started = time.perf_counter()
-        figures[name] = measure(load_peer(name), tasks)
-        print(f"{name}: {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
     show(figures)
     if options.json:
         options.json.write_text(json.dumps({"environment": environment(), "figures": figures}, indent=1), "utf-8")
+
+
+def add_sampling(parser: argparse.ArgumentParser, *, queries: int, documents: int) -> None:
+    """Options of every benchmark over these tasks: how much of them is taken, and where the figures go."""
+    parser.add_argument("--queries", type=int, default=queries, help="a task, 0 for all (default: %(default)s)")
+    parser.add_argument("--documents", type=int, default=documents, help="a task, 0 for all (default: %(default)s)")
+    parser.add_argument("--json", type=Path, help="write the figures here")
 
 
 def read_tasks(folder: Path, *, queries: int | None, documents: int | None) -> Iterator[Task]:

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.runtimes import Encode, nearest, peer, sample, versions
-from benchmarks.sets import find_sets
+from benchmarks.sets import require_sets
 from lusirag import Embedder
 from lusirag.embedding.onnx_export import export_onnx
 from lusirag.model import LusiferModel
@@ -41,9 +41,7 @@ def main() -> None:
     parser.add_argument("--texts", type=int, default=2000, help="in all rounds together (default: %(default)s)")
     parser.add_argument("--json", type=Path, help="write the figures here")
     options = parser.parse_args()
-    folder = find_sets()
-    if folder is None:
-        sys.exit("skipped everything: no development sets; set LUSIRAG_SHARED to the folder that holds data/eval_dev")
+    folder = require_sets()
     texts = sample(folder, options.texts)
     with tempfile.TemporaryDirectory() as temporary:
         model = encoder_only(options.encoder, Path(temporary) / "model")

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from benchmarks.sets import environment, find_sets
+from benchmarks.sets import environment, require_sets
 from lusirag import Index
 
 QUERIES = (
@@ -46,9 +46,7 @@ def main() -> None:
     parser.add_argument("--dtype", help="float32 (as by default) or bfloat16")
     parser.add_argument("--json", type=Path, help="write the figures here")
     options = parser.parse_args()
-    folder = find_sets()
-    if folder is None:
-        sys.exit("skipped everything: no development sets; set LUSIRAG_SHARED to the folder that holds data/eval_dev")
+    folder = require_sets()
     with tempfile.TemporaryDirectory() as temporary:
         source, directory = Path(temporary) / "descriptions.parquet", Path(temporary) / "index"
         write_descriptions(folder, source, options.limit)

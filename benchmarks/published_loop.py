@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.sets import PAPER_LANGUAGES, environment, find_sets, load_tasks
+from benchmarks.sets import PAPER_LANGUAGES, environment, load_tasks, require_sets
 from lusirag.embedding import EMBEDDED_MODELS
 from lusirag.embedding.running import BatchRunner
 from lusirag.embedding.tokenization import TextTokenizer
@@ -91,9 +91,7 @@ def main() -> None:
 
 def make_texts(count: int) -> Ids:
     """Token ids of `count` texts of 5 to 400 tokens, special tokens included; the same ones every time."""
-    folder = find_sets()
-    if folder is None:
-        sys.exit("skipped everything: no development sets; set LUSIRAG_SHARED to the folder that holds data/eval_dev")
+    folder = require_sets()
     tasks = load_tasks(folder)
     tokenizer = TextTokenizer(MODEL / "tokenizer.json", max_tokens=100_000)
     chance = random.Random(7)

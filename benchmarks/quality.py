@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.peers import BertEncoder, Remembered
-from benchmarks.sets import PAPER_LANGUAGES, Score, environment, find_sets, load_tasks, score_task
+from benchmarks.sets import PAPER_LANGUAGES, Score, environment, load_tasks, require_sets, score_task
 from lusirag import Embedder
 
 TASKS = ("ntrex_passage", "ddtp_synopsis")
@@ -48,9 +48,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the figures here")
     options = parser.parse_args()
 
-    folder = find_sets()
-    if folder is None:
-        sys.exit("skipped everything: no development sets; set LUSIRAG_SHARED to the folder that holds data/eval_dev")
+    folder = require_sets()
     sets = load_tasks(folder)
     encoders = [Remembered(Embedder.load(options.model, runtime=options.runtime))]
     if options.baseline:

@@ -27,7 +27,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 
-from benchmarks.sets import PAPER_LANGUAGES, environment, find_sets
+from benchmarks.sets import PAPER_LANGUAGES, environment, require_sets
 from lusirag import Embedder
 from lusirag.embedding.catalog import EMBEDDED_MODELS
 from lusirag.embedding.description import read_description
@@ -51,9 +51,7 @@ def main() -> None:
     parser.add_argument("--agreement", type=int, default=2000, help="texts whose vectors are compared; 0: none")
     parser.add_argument("--json", type=Path, help="write the figures here")
     options = parser.parse_args()
-    folder = find_sets()
-    if folder is None:
-        sys.exit("skipped everything: no development sets; set LUSIRAG_SHARED to the folder that holds data/eval_dev")
+    folder = require_sets()
     texts = sample(folder, max(options.texts, options.agreement))
     embedders = {
         "torch float32": Embedder.load("lusifer-mini", runtime="torch", device="cpu"),

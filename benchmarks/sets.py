@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
@@ -36,6 +37,18 @@ def find_sets() -> Path | None:
     shared = Path(os.environ.get("LUSIRAG_SHARED", Path(__file__).resolve().parents[1] / ".." / "shared"))
     folder = (shared / "data" / "eval_dev").resolve()
     return folder if (folder / "tasks.py").is_file() else None
+
+
+def require_sets() -> Path:
+    """Return the folder of the development sets.
+
+    Raises:
+        SystemExit: they are not at hand.
+    """
+    folder = find_sets()
+    if folder is None:
+        sys.exit("skipped everything: no development sets; set LUSIRAG_SHARED to the folder that holds data/eval_dev")
+    return folder
 
 
 def load_tasks(folder: Path) -> ModuleType:

@@ -17,7 +17,7 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from benchmarks.peers import BertEncoder, Remembered
-from benchmarks.sets import PAPER_LANGUAGES, environment, find_sets, load_tasks, score_task
+from benchmarks.sets import PAPER_LANGUAGES, environment, load_tasks, require_sets, score_task
 from lusirag_training.vocabulary import trim_tokenizer
 
 SET = "ntrex_passage"
@@ -34,9 +34,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the figures here")
     options = parser.parse_args()
 
-    folder = find_sets()
-    if folder is None:
-        sys.exit("skipped everything: no development sets; set LUSIRAG_SHARED to the folder that holds data/eval_dev")
+    folder = require_sets()
     tasks = load_tasks(folder)
     texts = {language: [text for _, text in tasks.load(SET, language, "x2en")[0]] for language in options.languages}
     full = json.loads((options.encoder / "tokenizer.json").read_text(encoding="utf-8"))

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from lusirag.errors import CorpusError
-from lusirag_training.trainer.precision import computes_in_bfloat16
+from lusirag.errors import CorpusError, InvalidArgumentError
+from lusirag_training.trainer.precision import with_precision
 from lusirag_training.trainer.running import run_stage, training_arguments
-from tests.training_world import contrastive
+from tests.training_world import contrastive, write_world
 
 
 @pytest.mark.parametrize(
@@ -28,8 +28,7 @@ def test_auto_follows_the_instructions_of_the_cpu(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str, capabilities: dict[str, bool], expected: bool
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
-    config = contrastive(tmp_path, optimization={"precision": precision})
-    assert computes_in_bfloat16(config) is expected
+    config = with_precision(contrastive(tmp_path, optimization={"precision": precision}))
     assert training_arguments(config, steps=1).bf16 is expected
 
 
@@ -46,3 +45,13 @@ def test_bfloat16_without_instructions_is_warned_of(
     with caplog.at_level(logging.WARNING), pytest.raises(CorpusError):
         run_stage(config)  # there is no data
     assert ("cpu has no bfloat16 instructions" in caplog.text) is warned
+
+
+def test_a_run_goes_on_in_the_numbers_that_it_began_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = write_world(tmp_path)
+    config = contrastive(world, optimization={"precision": "auto", "max_steps": 2}, run={"output": str(world / "run")})
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True})
+    run_stage(config)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    with pytest.raises(InvalidArgumentError, match="precision was 'float32' and is 'bfloat16'"):
+        run_stage(config)

@@ -33,8 +33,7 @@ class ModelSection:
             nothing.
         connector_gain: a new ff connector begins as an orthogonal map of the encoder's states, made this many times as
             long, in the place of random weights: the language model then reads what the encoder says from the first
-            step on. The first layer of a language model adds long vectors of its own; a gain that does not match them
-            leaves little of the text in its output.
+            step on. The gain is to match the length of what the language model's first layer adds to its input.
         attention: kernel: "sdpa", "eager" or "flash_attention_2".
         dtype: of the frozen weights in memory; what is trained is float32.
         local_files_only: never ask the hub.

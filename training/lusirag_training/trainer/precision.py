@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import Literal, TypeVar
 
 import torch
 
@@ -10,14 +12,18 @@ from lusirag_training.config import StageConfig
 
 BFLOAT16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "bf16")  # of x86, and of ARM
 
+Config = TypeVar("Config", bound=StageConfig)
 
-def computes_in_bfloat16(config: StageConfig) -> bool:
-    """Whether a run computes in bfloat16; "auto" means: where its device has instructions for it.
+
+def with_precision(config: Config) -> Config:
+    """The recipe with "auto" replaced by what it means here: bfloat16 where the device has instructions for it.
 
     A CPU without them computes a product of bfloat16 matrices hundreds of times slower than one of float32.
     """
-    wanted = config.optimization.precision
-    return has_bfloat16(config.run.device) if wanted == "auto" else wanted == "bfloat16"
+    if config.optimization.precision != "auto":
+        return config
+    precision: Literal["bfloat16", "float32"] = "bfloat16" if has_bfloat16(config.run.device) else "float32"
+    return replace(config, optimization=replace(config.optimization, precision=precision))
 
 
 def has_bfloat16(device: str) -> bool:

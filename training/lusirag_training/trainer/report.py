@@ -11,7 +11,7 @@ from lusirag_training.config import StageConfig
 from lusirag_training.data.alignment import AlignmentBatch
 from lusirag_training.data.contrastive import ContrastiveBatch
 from lusirag_training.trainer.assembly import Stage
-from lusirag_training.trainer.precision import computes_in_bfloat16
+from lusirag_training.trainer.precision import with_precision
 
 SAMPLE = 3
 GRADIENT_AND_ADAM = 12  # bytes a trained parameter: its gradient and AdamW's two averages, float32
@@ -24,6 +24,7 @@ def describe(config: StageConfig, stage: Stage) -> dict[str, Any]:
     al. 2022, section 4, without the attention matrix), in the parts whose graph is kept; one layer's and its input with
     gradient checkpointing.
     """
+    config = with_precision(config)
     parameters = list(stage.module.parameters())
     trained = [each for each in parameters if each.requires_grad]
     weights = sum(each.numel() * each.element_size() for each in parameters)
@@ -37,7 +38,7 @@ def describe(config: StageConfig, stage: Stage) -> dict[str, Any]:
         "rows": stage.rows,
         "steps": steps,
         "batch_size": config.optimization.batch_size,
-        "precision": "bfloat16" if computes_in_bfloat16(config) else "float32",
+        "precision": config.optimization.precision,
         "memory_bytes": {
             "weights": weights,
             "gradients_and_optimizer": sum(each.numel() for each in trained) * GRADIENT_AND_ADAM,
@@ -59,7 +60,7 @@ def trained_parts(network: nn.Module) -> dict[str, int]:
 def activations(config: StageConfig, stage: Stage) -> int:
     """Bytes of the activations of one chunk, about; see `describe`."""
     network = stage.network
-    width = 2 if computes_in_bfloat16(config) else 4
+    width = 2 if config.optimization.precision == "bfloat16" else 4
     total = 0
     for part in ("multilingual_encoder", "language_model"):
         module = getattr(network, part, None)

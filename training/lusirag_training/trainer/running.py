@@ -19,7 +19,7 @@ from lusirag_training.data.steps import Share
 from lusirag_training.trainer.assembly import Stage, assemble
 from lusirag_training.trainer.checkpoints import NAME, checkpoints, read_weights
 from lusirag_training.trainer.development import evaluate, read_sets
-from lusirag_training.trainer.precision import computes_in_bfloat16, has_bfloat16
+from lusirag_training.trainer.precision import has_bfloat16, with_precision
 from lusirag_training.trainer.records import EVALUATION, TRAINING, forget_after, read_records
 from lusirag_training.trainer.runs import is_run, require_same_recipe, write_recipe
 from lusirag_training.trainer.start import restore_trained
@@ -59,6 +59,7 @@ def run_stage(config: StageConfig, *, restart: bool = False, progress: Progress 
         CorpusError, ModelError: something cannot be read.
     """
     transformers_logging.set_verbosity_error()
+    config = with_precision(config)  # a run goes on in the numbers that it began in, or says that it cannot
     folder = Path(config.run.output)
     share = share_of_process()
     arguments = training_arguments(config, steps=1)  # starts the process group before anything is shared
@@ -70,7 +71,7 @@ def run_stage(config: StageConfig, *, restart: bool = False, progress: Progress 
     with arguments.main_process_first(desc="the folder of the run"):
         if share.rank == 0:
             _prepare_folder(folder, config, restart=restart)
-    if computes_in_bfloat16(config) and not has_bfloat16(config.run.device):
+    if config.optimization.precision == "bfloat16" and not has_bfloat16(config.run.device):
         logger.warning(
             "%s has no bfloat16 instructions and is very slow in it: precision auto avoids it", arguments.device
         )
@@ -155,7 +156,7 @@ def training_arguments(
         lr_scheduler_type=kind,
         lr_scheduler_kwargs=more,
         warmup_steps=warmup_steps(options.warmup, steps),
-        bf16=computes_in_bfloat16(config),
+        bf16=options.precision == "bfloat16",
         use_cpu=run.device == "cpu",
         seed=run.seed,
         data_seed=run.seed,
