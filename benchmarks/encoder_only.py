@@ -23,9 +23,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.runtimes import Encode, nearest, peer, sample, versions
+from benchmarks.runtimes import Encode, by_runtime, nearest, peer, sample, versions
 from benchmarks.sets import require_sets
-from lusirag import Embedder
 from lusirag.embedding.onnx_export import export_onnx
 from lusirag.model import LusiferModel
 from lusirag.types import Vectors
@@ -45,12 +44,8 @@ def main() -> None:
     texts = sample(folder, options.texts)
     with tempfile.TemporaryDirectory() as temporary:
         model = encoder_only(options.encoder, Path(temporary) / "model")
-        encoders: dict[str, Encode] = {
-            PEER: peer(options.encoder),
-            "torch float32": Embedder.load(model, runtime="torch", device="cpu").encode_documents,
-            "torch bfloat16": Embedder.load(model, device="cpu", dtype="bfloat16").encode_documents,
-            "onnx int8": Embedder.load(model, runtime="onnx").encode_documents,
-        }
+        encoders: dict[str, Encode] = {PEER: peer(options.encoder)}
+        encoders |= {name: embedder.encode_documents for name, embedder in by_runtime(model).items()}
         figures = {"environment": versions(), "texts": len(texts), "rounds": ROUNDS} | measure(encoders, texts)
     print(json.dumps(figures, indent=1))
     if options.json:

@@ -36,6 +36,7 @@ from lusirag.embedding.onnx_runtime import usable_cores
 from lusirag.embedding.onnx_shape import read_shape
 from lusirag.embedding.onnx_weights import matrix
 from lusirag.embedding.stored import stored_tensors
+from lusirag.embedding.torch_runtime import has_bfloat16
 from lusirag.types import Vectors
 
 Encode = Callable[[list[str]], Any]
@@ -53,11 +54,7 @@ def main() -> None:
     options = parser.parse_args()
     folder = require_sets()
     texts = sample(folder, max(options.texts, options.agreement))
-    embedders = {
-        "torch float32": Embedder.load("lusifer-mini", runtime="torch", device="cpu"),
-        "torch bfloat16": Embedder.load("lusifer-mini", device="cpu", dtype="bfloat16"),
-        "onnx int8": Embedder.load("lusifer-mini", runtime="onnx"),
-    }
+    embedders = by_runtime("lusifer-mini")
     encoders: dict[str, Encode] = {name: embedder.encode_documents for name, embedder in embedders.items()}
     if options.peer:
         encoders["sentence-transformers float32"] = peer(options.peer)
@@ -70,6 +67,14 @@ def main() -> None:
     print(json.dumps(figures, indent=1))
     if options.json:
         options.json.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
+
+
+def by_runtime(model: str | Path) -> dict[str, Embedder]:
+    """The model by every runtime of the CPU; bfloat16 only where there are instructions for it."""
+    embedders = {"torch float32": Embedder.load(model, runtime="torch", device="cpu")}
+    if has_bfloat16(torch.device("cpu")):
+        embedders["torch bfloat16"] = Embedder.load(model, device="cpu", dtype="bfloat16")
+    return embedders | {"onnx int8": Embedder.load(model, runtime="onnx")}
 
 
 def sample(folder: Path, count: int) -> list[str]:
@@ -124,12 +129,13 @@ def share(figures: dict[str, dict[str, float]], tokens: int, texts: int) -> None
     directory = EMBEDDED_MODELS["lusifer-mini"]
     shape, stored = read_shape(read_description(directory).config), stored_tensors(directory)
     operations = 2 * sum(matrix(name, stored, shape).size for name in matrices(shape))
-    ceilings = {
-        "torch float32": float_ceiling(torch.float32),
-        "torch bfloat16": float_ceiling(torch.bfloat16),
-        "onnx int8": byte_ceiling(),
+    ceilings: dict[str, Callable[[], float]] = {
+        "torch float32": lambda: float_ceiling(torch.float32),
+        "torch bfloat16": lambda: float_ceiling(torch.bfloat16),
+        "onnx int8": byte_ceiling,
     }
-    for name, ceiling in ceilings.items():
+    for name in ceilings.keys() & figures.keys():
+        ceiling = ceilings[name]()
         rate = figures[name]["texts_per_second"] * tokens / texts
         figures[name] |= {
             "tokens_per_second": round(rate),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,10 @@ from lusirag.errors import InvalidArgumentError
 from lusirag.model import LusiferModel
 from lusirag.types import Vectors
 
+logger = logging.getLogger(__name__)
+
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+BFLOAT16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "bf16")  # of x86, and of ARM
 
 
 class TorchRuntime:
@@ -115,7 +120,22 @@ def choose_dtype(dtype: str | None, device: torch.device) -> torch.dtype:
         return torch.bfloat16 if device.type == "cuda" else torch.float32
     if dtype not in DTYPES:
         raise InvalidArgumentError(f"dtype is {dtype!r}; allowed: {', '.join(DTYPES)}")
+    if dtype == "bfloat16" and not has_bfloat16(device):
+        logger.warning("%s has no bfloat16 instructions and is very slow in it: leave dtype out", device)
     return DTYPES[dtype]
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether the device has instructions for bfloat16.
+
+    A CPU without them computes a product of bfloat16 matrices hundreds of times slower than one of float32.
+    """
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type != "cpu":
+        return True
+    capabilities: Mapping[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # an older torch does not tell
+    return any(capabilities.get(name, False) for name in BFLOAT16_INSTRUCTIONS)
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:

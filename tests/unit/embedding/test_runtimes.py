@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file, save_file
 
 from lusirag import Embedder, Index
@@ -187,3 +188,16 @@ def test_export_says_what_is_missing(tiny_directory: Path, tmp_path: Path, monke
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "onnx" else found(name, *rest))
     with pytest.raises(MissingDependencyError, match=r"lusirag\[export\]"):
         export_onnx(tiny_directory, tmp_path)
+
+
+@pytest.mark.parametrize(("capabilities", "warned"), [({"avx2": True}, True), ({"amx_bf16": True}, False)])
+def test_bfloat16_is_warned_of_where_the_cpu_has_no_instructions_for_it(
+    tiny_directory: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capabilities: dict[str, bool],
+    warned: bool,
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    Embedder.load(tiny_directory, device="cpu", dtype="bfloat16")
+    assert ("cpu has no bfloat16 instructions" in caplog.text) is warned

@@ -13,13 +13,14 @@ from typing import Any
 from transformers import TrainingArguments
 from transformers import logging as transformers_logging
 
+from lusirag.embedding.torch_runtime import has_bfloat16
 from lusirag.errors import InvalidArgumentError
 from lusirag_training.config import StageConfig
 from lusirag_training.data.steps import Share
 from lusirag_training.trainer.assembly import Stage, assemble
 from lusirag_training.trainer.checkpoints import NAME, checkpoints, read_weights
 from lusirag_training.trainer.development import evaluate, read_sets
-from lusirag_training.trainer.precision import has_bfloat16, with_precision
+from lusirag_training.trainer.precision import with_precision
 from lusirag_training.trainer.records import EVALUATION, TRAINING, forget_after, read_records
 from lusirag_training.trainer.runs import is_run, require_same_recipe, write_recipe
 from lusirag_training.trainer.start import restore_trained
@@ -71,7 +72,7 @@ def run_stage(config: StageConfig, *, restart: bool = False, progress: Progress 
     with arguments.main_process_first(desc="the folder of the run"):
         if share.rank == 0:
             _prepare_folder(folder, config, restart=restart)
-    if config.optimization.precision == "bfloat16" and not has_bfloat16(config.run.device):
+    if config.optimization.precision == "bfloat16" and not has_bfloat16(arguments.device):
         logger.warning(
             "%s has no bfloat16 instructions and is very slow in it: precision auto avoids it", arguments.device
         )
