@@ -168,8 +168,8 @@ def encoder_alone(source: Path, out: Path) -> Path:
     return out
 
 
-def show(figures: dict[str, dict[str, dict[str, float]]]) -> None:
-    """Markdown: a row a group, the mean over its languages; then the languages of ntrex_passage, X to English."""
+def show(figures: dict[str, dict[str, dict[str, float]]], *, languages_of: str = "x2en ntrex_passage") -> None:
+    """Markdown: a row a group, the mean over its languages; then the languages of one group."""
     names = list(figures)
     groups = list(next(iter(figures.values())))
     print(environment())
@@ -178,11 +178,11 @@ def show(figures: dict[str, dict[str, dict[str, float]]]) -> None:
     for group in groups:
         means = (float(np.mean(list(figures[name][group].values()))) for name in names)
         print(f"| {group} | " + " | ".join(f"{mean:.4f}" for mean in means) + " |")
-    group = "x2en ntrex_passage"
-    print(f"\n| {group} | " + " | ".join(names) + " |")
+    print(f"\n| {languages_of} | " + " | ".join(names) + " |")
     print("|---" * (1 + len(names)) + "|")
-    for language in figures[names[0]][group]:
-        print(f"| {language} | " + " | ".join(f"{figures[name][group][language]:.4f}" for name in names) + " |")
+    for language in figures[names[0]][languages_of]:
+        values = (figures[name][languages_of][language] for name in names)
+        print(f"| {language} | " + " | ".join(f"{value:.4f}" for value in values) + " |")
 
 
 if __name__ == "__main__":

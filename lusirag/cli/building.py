@@ -48,6 +48,7 @@ def open_for_building(
     *,
     chunk_tokens: int | None = None,
     overlap: int | None = None,
+    lexical: bool = True,
     overwrite: bool = False,
 ) -> Index:
     """Open the index that an earlier run of the same command began, or make a new one.
@@ -60,7 +61,14 @@ def open_for_building(
 
     if overwrite or not (directory / "manifest.json").exists():
         shared = 32 if overlap is None else overlap
-        return Index.create(directory, embedder, chunk_tokens=chunk_tokens, overlap=shared, overwrite=overwrite)
+        return Index.create(
+            directory,
+            embedder,
+            chunk_tokens=chunk_tokens,
+            overlap=shared,
+            lexical=None if lexical else False,
+            overwrite=overwrite,
+        )
     index = Index.open(directory, embedder)
     facts = index.info()
     if facts["sources"] != list(sources) and (facts["sources"] or facts["documents"]):

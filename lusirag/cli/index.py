@@ -66,6 +66,9 @@ def index(
         int | None, typer.Option(help="Split longer documents; 0: never. Else as much as the model reads.")
     ] = None,
     overlap: Annotated[int | None, typer.Option(help="Tokens that neighbouring chunks share; 32 if left out.")] = None,
+    lexical: Annotated[
+        bool, typer.Option("--lexical/--no-lexical", help="Prepare lexical and hybrid search; it takes some space.")
+    ] = True,
     on_error: Annotated[OnError, typer.Option(help="Stop at a bad row, or skip and count it.")] = OnError.STOP,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the index that is in DIR.")] = False,
     runtime: Runtime = None,
@@ -99,7 +102,7 @@ def index(
             model, runtime=runtime, dtype=dtype, dimension=dimension, batch_tokens=batch_tokens, **on_devices(device)
         ) as embedder,
         open_for_building(
-            out, embedder, recorded, chunk_tokens=chunk_tokens, overlap=overlap, overwrite=overwrite
+            out, embedder, recorded, chunk_tokens=chunk_tokens, overlap=overlap, lexical=lexical, overwrite=overwrite
         ) as opened,
     ):
         try:

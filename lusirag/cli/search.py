@@ -19,9 +19,18 @@ SHOWN_CHARACTERS = 240
 
 
 class Mode(StrEnum):
-    """How the query is matched; this version has one way."""
+    """How the query is matched."""
 
     DENSE = "dense"
+    LEXICAL = "lexical"
+    HYBRID = "hybrid"
+
+
+class FusionMethod(StrEnum):
+    """How hybrid search puts its two rankings together."""
+
+    RRF = "rrf"
+    WEIGHTED = "weighted"
 
 
 def register(app: typer.Typer) -> None:
@@ -33,7 +42,12 @@ def search(
     directory: IndexDirectory,
     query: Annotated[str, typer.Argument(metavar="QUERY", help="What to look for, in any language.")],
     k: Annotated[int, typer.Option("-k", envvar="LUSIRAG_K", help="How many hits.")] = 10,
-    mode: Annotated[Mode, typer.Option("--mode", help="Kind of search.")] = Mode.DENSE,
+    mode: Annotated[
+        Mode, typer.Option("--mode", help="dense: by meaning; lexical: by words in common; hybrid: both.")
+    ] = Mode.DENSE,
+    fusion: Annotated[
+        FusionMethod, typer.Option("--fusion", help="How hybrid joins both: by ranks (rrf), or by scores.")
+    ] = FusionMethod.RRF,
     languages: Annotated[
         list[str] | None, typer.Option("--language", "-l", help="Only passages in this language; may be repeated.")
     ] = None,
@@ -53,14 +67,21 @@ def search(
     with Index.open(directory, load, read_only=True) as index:
         if not index.complete:
             note("this index is not complete: `lusirag index` was interrupted; run it again to continue")
-        hits = index.search(query, k=k, mode=mode.value, languages=languages or None, instruction=instruction)
+        hits = index.search(
+            query, k, mode.value, languages=languages or None, instruction=instruction, fusion=fusion.value
+        )
+        facts = len(index)
     if as_json:
         for hit in hits:
             write_json(as_record(hit))
     else:
         show_hits(hits)
         if not hits:
-            note("nothing found: the index is empty")
+            note(
+                "nothing found: no passage has a piece of the query; --mode dense searches by meaning"
+                if mode is Mode.LEXICAL and facts
+                else "nothing found: the index is empty"
+            )
 
 
 def as_record(hit: Hit) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lusirag.corpus.chunking import Chunker
+    from lusirag.corpus.chunking import Chunker, untruncated
     from lusirag.corpus.corpus import Corpus
     from lusirag.corpus.documents import documents_to_batches
     from lusirag.corpus.fields import FieldNames
@@ -27,6 +27,7 @@ __all__ = [
     "documents_to_batches",
     "identify",
     "identify_languages",
+    "untruncated",
 ]
 
 _HOME = {
@@ -39,6 +40,7 @@ _HOME = {
     "documents_to_batches": "documents",
     "identify": "language",
     "identify_languages": "language",
+    "untruncated": "chunking",
 }
 
 

@@ -42,11 +42,7 @@ class Chunker:
             raise InvalidArgumentError(f"max_tokens is {max_tokens}; it must be at least {MIN_TOKENS}")
         if not 0 <= overlap < max_tokens:
             raise InvalidArgumentError(f"overlap is {overlap}; it must be from 0 to max_tokens - 1 ({max_tokens - 1})")
-        if tokenizer.truncation is not None or tokenizer.padding is not None:
-            tokenizer = type(tokenizer).from_str(tokenizer.to_str())
-            tokenizer.no_truncation()
-            tokenizer.no_padding()
-        self._tokenizer = tokenizer
+        self._tokenizer = untruncated(tokenizer)
         self._max_tokens = max_tokens
         self._overlap = overlap
         self._splitters: dict[int, TextSplitter] = {}
@@ -148,3 +144,13 @@ class Chunker:
 
 def _embedded(text: str, title: str | None) -> str:
     return text if title is None else f"{title}\n{text}"
+
+
+def untruncated(tokenizer: Tokenizer) -> Tokenizer:
+    """The tokenizer, or where it cuts or pads a copy that does not."""
+    if tokenizer.truncation is None and tokenizer.padding is None:
+        return tokenizer
+    whole: Tokenizer = type(tokenizer).from_str(tokenizer.to_str())
+    whole.no_truncation()
+    whole.no_padding()
+    return whole

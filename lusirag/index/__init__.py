@@ -11,8 +11,9 @@ named by a manifest (manifest.py); only `Writer` (writer.py) makes a new state.
 from __future__ import annotations
 
 from lusirag.index.build import OnDuplicate
+from lusirag.index.fusion import Fusion
 from lusirag.index.index import Index
 from lusirag.index.reports import AddReport, Progress, VerifyReport
 from lusirag.index.verify import verify_index
 
-__all__ = ["AddReport", "Index", "OnDuplicate", "Progress", "VerifyReport", "verify_index"]
+__all__ = ["AddReport", "Fusion", "Index", "OnDuplicate", "Progress", "VerifyReport", "verify_index"]

@@ -134,11 +134,11 @@ class Build:
         return fresh
 
     def _embed(self, passages: pa.RecordBatch, documents: Sequence[tuple[str, int, slice]]) -> None:
-        vectors = self._maker.embed(passages)
+        vectors, terms = self._maker.embed(passages), self._maker.terms(passages)
         self._steady = False
         for document_id, _, _ in documents:
             self._count(**{"replaced" if self._retire(document_id) else "added": 1})
-        self._pending.append(passages, vectors, documents)
+        self._pending.append(passages, vectors, terms, documents)
         self._count(passages=passages.num_rows)
         self._steady = True
         waited = time.monotonic() - self._committed_at

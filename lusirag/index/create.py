@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from lusirag.errors import IndexStateError, InvalidArgumentError
+from lusirag.index.analysis import ANALYSER
 from lusirag.index.lock import LOCK_FILE, OWNER_FILE
-from lusirag.index.manifest import MANIFEST_FILE, Chunking, EmbedderRecord, Manifest, read_manifest
+from lusirag.index.manifest import MANIFEST_FILE, Chunking, EmbedderRecord, LexicalRecord, Manifest, read_manifest
 from lusirag.index.snapshot import Snapshot
 from lusirag.index.writer import create_directory, now
 from lusirag.types import Encoder
@@ -25,14 +26,17 @@ def new_index(
     chunk_tokens: int | None,
     overlap: int,
     identify_languages: bool,
+    lexical: bool | None,
     overwrite: bool,
 ) -> Snapshot:
     """Make an empty index; see `Index.create`."""
     chunking = _chunking(embedder, chunk_tokens, overlap)
+    terms = _lexical(embedder, lexical)
     _check_place(directory, overwrite=overwrite)
     record = EmbedderRecord(str(embedder.name), embedder.fingerprint, int(embedder.dimension))
     time = now()
-    return create_directory(directory, Manifest(record, chunking, identify_languages, created=time, updated=time))
+    manifest = Manifest(record, chunking, identify_languages, created=time, updated=time, lexical=terms)
+    return create_directory(directory, manifest)
 
 
 def kept_dimension(record: EmbedderRecord) -> int | None:
@@ -92,6 +96,15 @@ def _chunking(embedder: Any, chunk_tokens: int | None, overlap: int) -> Chunking
     if (shared := _whole_number("overlap", overlap)) >= tokens:
         raise InvalidArgumentError(f"overlap is {shared}; it must be smaller than chunk_tokens, which is {tokens}")
     return Chunking(tokens, shared)
+
+
+def _lexical(embedder: Any, wanted: bool | None) -> LexicalRecord | None:
+    possible = getattr(embedder, "tokenizer", None) is not None
+    if wanted and not possible:
+        raise InvalidArgumentError(
+            f"lexical is True, but {embedder.name!r} has no tokenizer whose pieces could be counted; leave it out"
+        )
+    return LexicalRecord(ANALYSER) if possible and wanted is not False else None
 
 
 def _whole_number(name: str, value: Any) -> int:

@@ -97,10 +97,24 @@ def _rank(
     origin: npt.NDArray[np.int_],
     rows: npt.NDArray[np.int64],
 ) -> list[Match]:
+    scores = cosines([segment.vectors for segment in segments], query, origin, rows)
+    order = np.lexsort((rows, origin, -scores))
+    return [Match(int(origin[at]), int(rows[at]), float(scores[at])) for at in order]
+
+
+def cosines(
+    vectors: Sequence[Vectors],
+    query: npt.NDArray[np.float32],
+    origin: npt.NDArray[np.int_],
+    rows: npt.NDArray[np.int64],
+) -> npt.NDArray[np.float32]:
+    """Cosines (n,) of a unit vector and some rows, added up in double precision: the same in every company.
+
+    Args:
+        vectors: (rows, dim) of each segment. query: (dim,). origin, rows: (n,) the segment and row of each.
+    """
     scores = np.empty(len(rows), dtype=np.float32)
     for number in np.unique(origin):
         here = origin == number
-        vectors = segments[number].vectors[rows[here]].astype(np.float64)  # (candidates, dim)
-        scores[here] = (vectors * query).sum(axis=1)
-    order = np.lexsort((rows, origin, -scores))
-    return [Match(int(origin[at]), int(rows[at]), float(scores[at])) for at in order]
+        scores[here] = (vectors[number][rows[here]].astype(np.float64) * query).sum(axis=1)  # (n of the segment,)
+    return np.clip(scores, -1, 1)

@@ -15,7 +15,7 @@ def to_hit(row: dict[str, Any], score: float) -> Hit:
     chunk = row[CHUNK_COLUMN]
     return Hit(
         id=row["id"],
-        score=min(1.0, max(-1.0, score)),
+        score=score,
         text=row["text"],
         title=row["title"],
         language=row["language"],

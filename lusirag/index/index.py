@@ -12,15 +12,17 @@ import numpy as np
 import numpy.typing as npt
 
 from lusirag.errors import IndexStateError, InvalidArgumentError
+from lusirag.index.analysis import Analyser, analyser_for
 from lusirag.index.build import Build, CommitPolicy, OnDuplicate
 from lusirag.index.create import embedder_for, new_index
+from lusirag.index.fusion import Fusion, Method
 from lusirag.index.hits import to_document
 from lusirag.index.incoming import as_batches
 from lusirag.index.manifest import FORMAT_VERSION, MANIFEST_FILE
 from lusirag.index.merge import groups, largest_segment, merge
-from lusirag.index.passages import PassageMaker, checked_vectors
+from lusirag.index.passages import PassageMaker
 from lusirag.index.reports import AddReport, Progress, VerifyReport
-from lusirag.index.search import candidates, check_search, checked_ids, checked_k, search_snapshot
+from lusirag.index.search import candidates, check_search, checked_ids, checked_k, query_vectors, search_snapshot
 from lusirag.index.snapshot import Snapshot, open_snapshot
 from lusirag.index.tombstones import Mask
 from lusirag.index.verify import verify_index
@@ -44,6 +46,7 @@ class Index:
         self._embedder = embedder if isinstance(embedder, Encoder) else None
         self._load = embedder if callable(embedder) else None
         self._read_only = read_only
+        self._terms: Analyser | None = None
 
     @classmethod
     def create(
@@ -54,6 +57,7 @@ class Index:
         chunk_tokens: int | None = None,
         overlap: int = 32,
         identify_languages: bool = True,
+        lexical: bool | None = None,
         overwrite: bool = False,
     ) -> Self:
         """Make an empty index.
@@ -65,10 +69,11 @@ class Index:
                 is cut; 0 never splits.
             overlap: tokens that neighbouring chunks of a document share.
             identify_languages: find out the language of documents that come without one.
+            lexical: prepare lexical and hybrid search too; None does so where the embedder has a tokenizer.
             overwrite: replace an index that is at `path`.
 
         Raises:
-            InvalidArgumentError: chunk_tokens or overlap out of range.
+            InvalidArgumentError: chunk_tokens or overlap out of range, or lexical=True without a tokenizer.
             IndexStateError: the directory holds an index (without `overwrite`) or something else.
             StorageError: the directory cannot be written.
         """
@@ -78,6 +83,7 @@ class Index:
             chunk_tokens=chunk_tokens,
             overlap=overlap,
             identify_languages=identify_languages,
+            lexical=lexical,
             overwrite=overwrite,
         )
         return cls(snapshot, embedder, read_only=False)
@@ -128,6 +134,12 @@ class Index:
         if self._embedder is None:
             self._embedder = embedder_for(self._snapshot, self._load)
         return self._embedder
+
+    @property
+    def _analyser(self) -> Analyser | None:
+        if self._terms is None:
+            self._terms = analyser_for(self._snapshot.manifest.lexical, self.embedder)
+        return self._terms
 
     def __len__(self) -> int:
         return self._snapshot.documents
@@ -230,21 +242,25 @@ class Index:
         where: object = None,
         languages: Sequence[str] | None = None,
         instruction: str | None = None,
+        *,
+        fusion: Fusion | Method = "rrf",
     ) -> list[Hit]:
         """Find the passages that answer a query best, best first.
 
         Args:
             query: a question or a few words in any language; what is longer than the model reads is cut.
             k: how many hits; all passages when there are fewer.
-            mode: "dense", by meaning.
+            mode: "dense", by meaning; "lexical", by words in common (BM25 over the model's pieces); "hybrid", both.
+                Where hardly a piece of the query occurs in the index, "hybrid" goes by meaning alone and logs so.
             where: must be None in this version.
             languages: BCP 47 tags; only passages in one of them ("zh" includes "zh-Hant"). None searches all.
             instruction: what kind of passages to look for, for models that take one.
+            fusion: how "hybrid" puts both rankings together: "rrf" by ranks, "weighted" by scores, or a `Fusion`.
 
         Raises:
             InvalidArgumentError: an empty query, k below 1, a mode, filter or language that is not there.
         """
-        return self.search_many([query], k, mode, where, languages, instruction)[0]
+        return self.search_many([query], k, mode, where, languages, instruction, fusion=fusion)[0]
 
     def search_many(
         self,
@@ -254,17 +270,20 @@ class Index:
         where: object = None,
         languages: Sequence[str] | None = None,
         instruction: str | None = None,
+        *,
+        fusion: Fusion | Method = "rrf",
     ) -> list[list[Hit]]:
         """Answer several queries at once; arguments and errors as for `search`, one list of hits a query."""
         snapshot = self._snapshot
-        check_search(queries, mode, where)
+        check_search(snapshot, queries, mode, where)
         k = checked_k(k)
+        fusion = fusion if isinstance(fusion, Fusion) else Fusion(fusion)
         allowed = candidates(snapshot, languages)
         if not queries or not any(part.rows for part in allowed):
             return [[] for _ in queries]
-        embedder = self.embedder
-        vectors = checked_vectors(embedder.encode_queries(queries, instruction=instruction), len(queries), embedder)
-        return search_snapshot(snapshot, allowed, vectors, k)
+        vectors = None if mode == "lexical" else query_vectors(self.embedder, queries, instruction)
+        terms = None if self._analyser is None or mode == "dense" else self._analyser(queries)
+        return search_snapshot(snapshot, allowed, k, vectors=vectors, terms=terms, fusion=fusion)
 
     def search_vectors(
         self, vectors: npt.ArrayLike, k: int = 10, *, languages: Sequence[str] | None = None
@@ -283,7 +302,8 @@ class Index:
         lengths = np.linalg.norm(queries.astype(np.float64), axis=1, keepdims=True)  # (n, 1)
         if not np.all(np.isfinite(lengths) & (lengths > 0)):
             raise InvalidArgumentError("a query vector is zero or not finite")
-        return search_snapshot(snapshot, candidates(snapshot, languages), (queries / lengths).astype(np.float32), k)
+        unit = (queries / lengths).astype(np.float32)
+        return search_snapshot(snapshot, candidates(snapshot, languages), k, vectors=unit)
 
     def get(self, ids: Iterable[str]) -> list[Document]:
         """Documents by id, in the order asked for; ids that are not there are left out. Null columns are dropped."""
@@ -321,6 +341,7 @@ class Index:
             "updated": manifest.updated,
             "ann": dict(manifest.ann),
             "metric": manifest.metric,
+            "lexical": None if manifest.lexical is None else manifest.lexical.analyser,
             "format_version": FORMAT_VERSION,
         }
 
@@ -368,7 +389,12 @@ class Index:
         batches = as_batches(documents)
         with self._writing() as writer:
             manifest = writer.snapshot.manifest
-            maker = PassageMaker(self.embedder, manifest.chunking, identify_languages=manifest.identify_languages)
+            maker = PassageMaker(
+                self.embedder,
+                manifest.chunking,
+                identify_languages=manifest.identify_languages,
+                analyser=self._analyser,
+            )
             build = Build(
                 writer,
                 maker,

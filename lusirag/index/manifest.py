@@ -14,7 +14,8 @@ from lusirag.errors import IndexStateError
 from lusirag.index.files import FileRecord, damaged, replace_file
 
 MANIFEST_FILE = "manifest.json"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+OLDEST_FORMAT = 1  # that is read too; what is written is of the newest
 KIND = "lusirag index"
 
 
@@ -33,6 +34,13 @@ class Chunking:
 
     tokens: int
     overlap: int
+
+
+@dataclass(frozen=True, slots=True)
+class LexicalRecord:
+    """How the terms of lexical search were made."""
+
+    analyser: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +81,7 @@ class Manifest:
         sources: where `Index.synchronize` took the documents from.
         complete: False while a synchronisation has begun and not ended.
         ann: kind of search structure and its recall@10 against exact search.
+        lexical: None where the segments have no lexical part (since format 2).
         lusirag_version: the version that wrote this state.
     """
 
@@ -89,6 +98,7 @@ class Manifest:
     complete: bool = True
     metric: str = "inner_product"
     ann: tuple[tuple[str, Any], ...] = (("kind", "flat"), ("recall", 1.0))
+    lexical: LexicalRecord | None = None
     lusirag_version: str = __version__
 
     def files(self) -> list[FileRecord]:
@@ -101,7 +111,7 @@ class Manifest:
 
 def write_manifest(directory: Path, manifest: Manifest) -> None:
     """Make `manifest` the index's state, in one step that survives a power cut."""
-    replace_file(directory / MANIFEST_FILE, _render(manifest))
+    replace_file(directory / MANIFEST_FILE, _render(manifest, FORMAT_VERSION))
 
 
 def read_manifest(directory: Path) -> Manifest:
@@ -129,25 +139,31 @@ def read_manifest(directory: Path) -> Manifest:
     # A newer format is told from a damaged file by its checksum, which covers the version and never changes its place.
     if _self_checksum(body) != body.get("checksum"):
         raise damaged(directory, f"{MANIFEST_FILE} was altered: it does not match its own checksum")
-    if body.get("format_version") != FORMAT_VERSION:
+    version = body.get("format_version")
+    if not isinstance(version, int) or not OLDEST_FORMAT <= version <= FORMAT_VERSION:
         raise IndexStateError(
-            f"index {directory} has format {body.get('format_version')}; lusirag {__version__} reads format "
+            f"index {directory} has format {version}; lusirag {__version__} reads formats {OLDEST_FORMAT} to "
             f"{FORMAT_VERSION}. Update lusirag, or build the index again with this version."
         )
     try:
         manifest = _parse(body)
     except (KeyError, TypeError, ValueError) as error:
         raise damaged(directory, f"{MANIFEST_FILE} lacks or misuses a field ({error})") from error
-    if _render(manifest) != content:
+    if _render(manifest, version) != content:
         raise damaged(directory, f"{MANIFEST_FILE} was altered: it is not as lusirag writes it")
     return manifest
 
 
-def _render(manifest: Manifest) -> bytes:
+_LATER_FIELDS = {1: ("lexical",)}  # by the format that does not have them
+
+
+def _render(manifest: Manifest, version: int) -> bytes:
     fields = dataclasses.asdict(manifest)
+    for name in _LATER_FIELDS.get(version, ()):
+        del fields[name]
     fields["columns"] = [{"name": name, "type": kind} for name, kind in manifest.columns]
     fields["ann"] = dict(manifest.ann)
-    body: dict[str, Any] = {"kind": KIND, "format_version": FORMAT_VERSION, **fields}
+    body: dict[str, Any] = {"kind": KIND, "format_version": version, **fields}
     body["checksum"] = _self_checksum(body)
     return (json.dumps(body, indent=1, ensure_ascii=False) + "\n").encode("utf-8", "surrogatepass")
 
@@ -160,6 +176,8 @@ def _parse(body: dict[str, Any]) -> Manifest:
     fields["columns"] = tuple((column["name"], column["type"]) for column in fields["columns"])
     fields["ann"] = tuple(fields["ann"].items())
     fields["sources"] = tuple(fields["sources"])
+    if fields.get("lexical") is not None:
+        fields["lexical"] = LexicalRecord(**fields["lexical"])
     return Manifest(**fields)
 
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from lusirag.index import keys
 from lusirag.index.columns import conform, unify
+from lusirag.index.postings import merged as merged_postings
 from lusirag.index.segment import Segment
 from lusirag.index.writer import Writer
 
@@ -71,7 +72,10 @@ def merge(writer: Writer, run: slice) -> None:
     if rows:
         schema = unify(segment.documents.schema for segment in old)
         vectors = np.concatenate([segment.vectors[~segment.deleted] for segment in old])
-        merged = [writer.add_segment(_live_batches(old, schema), schema, vectors, _live_keys(old))]
+        postings = None
+        if writer.snapshot.manifest.lexical is not None:
+            postings = merged_postings([(segment.postings, ~segment.deleted) for segment in old])
+        merged = [writer.add_segment(_live_batches(old, schema), schema, vectors, _live_keys(old), postings)]
     writer.commit([*segments[: run.start], *merged, *segments[run.stop :]])
 
 

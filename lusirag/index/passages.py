@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from lusirag.errors import ModelError
+from lusirag.index.analysis import Analyser, Terms
 from lusirag.index.columns import whole_documents
 from lusirag.index.manifest import Chunking
 from lusirag.types import Encoder, Vectors
@@ -18,8 +19,11 @@ from lusirag.types import Encoder, Vectors
 class PassageMaker:
     """Identifies missing languages, splits long documents, and embeds what results, each passage with its title."""
 
-    def __init__(self, embedder: Encoder, chunking: Chunking | None, *, identify_languages: bool) -> None:
+    def __init__(
+        self, embedder: Encoder, chunking: Chunking | None, *, identify_languages: bool, analyser: Analyser | None
+    ) -> None:
         self._embedder = embedder
+        self._analyser = analyser
         self._chunking = chunking
         self._identify_languages = identify_languages
         self._chunker: Any = None
@@ -45,9 +49,12 @@ class PassageMaker:
         Raises:
             ModelError: the embedder returns something else than finite float32 vectors of its dimension.
         """
-        titles, texts = passages.column("title").to_pylist(), passages.column("text").to_pylist()
-        joined = [f"{title}\n{text}" if title else text for title, text in zip(titles, texts, strict=True)]
-        return checked_vectors(self._embedder.encode_documents(joined), len(joined), self._embedder)
+        texts = texts_of(passages)
+        return checked_vectors(self._embedder.encode_documents(texts), len(texts), self._embedder)
+
+    def terms(self, passages: pa.RecordBatch) -> Terms | None:
+        """What lexical search counts in passages; None where the index has no lexical part."""
+        return None if self._analyser is None else self._analyser(texts_of(passages))
 
     def _make_chunker(self, chunking: Chunking) -> Any:
         from lusirag.corpus import Chunker
@@ -59,6 +66,12 @@ class PassageMaker:
                 "but the embedder given has no tokenizer"
             )
         return Chunker(tokenizer, max_tokens=chunking.tokens, overlap=chunking.overlap)
+
+
+def texts_of(passages: pa.RecordBatch) -> list[str]:
+    """What of each passage is searched: its title, where it has one, and its text."""
+    titles, texts = passages.column("title").to_pylist(), passages.column("text").to_pylist()
+    return [f"{title}\n{text}" if title else text for title, text in zip(titles, texts, strict=True)]
 
 
 def checked_vectors(vectors: Any, count: int, embedder: Encoder) -> Vectors:

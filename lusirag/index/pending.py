@@ -8,7 +8,9 @@ import numpy as np
 import pyarrow as pa
 
 from lusirag.index import keys
+from lusirag.index.analysis import Terms, joined
 from lusirag.index.columns import conform, unify
+from lusirag.index.postings import postings_of
 from lusirag.index.segment import Segment
 from lusirag.index.tombstones import Mask
 from lusirag.index.writer import Writer
@@ -21,6 +23,7 @@ class Pending:
     def __init__(self) -> None:
         self._batches: list[pa.RecordBatch] = []
         self._vectors: list[Vectors] = []
+        self._terms: list[Terms] = []
         self._place: dict[str, int] = {}  # document id -> position in the four lists below
         self._id_hashes: list[int] = []
         self._content_hashes: list[int] = []
@@ -41,12 +44,19 @@ class Pending:
             self._dead.append(place)
         return place is not None
 
-    def append(self, passages: pa.RecordBatch, vectors: Vectors, documents: Sequence[tuple[str, int, slice]]) -> None:
-        """Take passages and their vectors (rows, dim).
+    def append(
+        self,
+        passages: pa.RecordBatch,
+        vectors: Vectors,
+        terms: Terms | None,
+        documents: Sequence[tuple[str, int, slice]],
+    ) -> None:
+        """Take passages, their vectors (rows, dim) and their terms.
 
         Args:
             passages: with the `_chunk` column.
             vectors: one for each passage.
+            terms: of each passage, where the index has a lexical part.
             documents: id, content hash and rows within `passages` of each document; they cover all rows.
         """
         for document_id, content_hash, rows in documents:
@@ -57,6 +67,8 @@ class Pending:
             self._rows.append(rows.stop - rows.start)
         self._batches.append(passages)
         self._vectors.append(vectors)
+        if terms is not None:
+            self._terms.append(terms)
         self.passages += passages.num_rows
 
     def write(self, writer: Writer) -> Segment:
@@ -64,7 +76,8 @@ class Pending:
         schema = unify(batch.schema for batch in self._batches)
         key = keys.build_keys(self._id_hashes, self._content_hashes, self._first_rows, self._rows)
         batches = (conform(batch, schema) for batch in self._batches)
-        segment = writer.add_segment(batches, schema, np.concatenate(self._vectors), key)
+        postings = postings_of(joined(self._terms)) if self._terms else None
+        segment = writer.add_segment(batches, schema, np.concatenate(self._vectors), key, postings)
         return writer.add_tombstones(segment, self._deleted()) if self._dead else segment
 
     def _deleted(self) -> Mask:

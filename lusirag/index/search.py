@@ -1,30 +1,123 @@
-"""From query vectors to hits in one snapshot, and the checks of what a caller asks for."""
+"""From queries to hits in one snapshot, and the checks of what a caller asks for."""
 
 from __future__ import annotations
 
+import logging
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from lusirag.errors import InvalidArgumentError
 from lusirag.index import flat
+from lusirag.index.analysis import Terms
+from lusirag.index.files import damaged
+from lusirag.index.fusion import Fusion, Scores, fuse
 from lusirag.index.hits import to_hit
 from lusirag.index.languages import allowed_rows
+from lusirag.index.lexical import best
+from lusirag.index.passages import checked_vectors
+from lusirag.index.postings import POSTINGS_FILE
 from lusirag.index.snapshot import Snapshot
-from lusirag.types import Hit
+from lusirag.index.tombstones import Mask, to_mask
+from lusirag.types import Encoder, Hit, Vectors
+
+logger = logging.getLogger(__name__)
+
+Mode = Literal["dense", "lexical", "hybrid"]
+KNOWN_SHARE = 0.5  # of a query's terms that must occur in the index, else hybrid search goes by meaning alone
 
 
 def search_snapshot(
-    snapshot: Snapshot, allowed: Sequence[flat.Candidates], queries: npt.NDArray[np.float32], k: int
+    snapshot: Snapshot,
+    allowed: Sequence[flat.Candidates],
+    k: int,
+    *,
+    vectors: Vectors | None = None,
+    terms: Terms | None = None,
+    fusion: Fusion | None = None,
 ) -> list[list[Hit]]:
-    """The k best hits for each of the unit vectors `queries` (n, dim) among the candidates of each segment."""
+    """The k best hits for each query among the candidates of each segment.
+
+    Args:
+        snapshot: where to search.
+        allowed: of each segment.
+        k: hits of a query.
+        vectors: (n, dim) unit vectors of the queries, for dense and hybrid search.
+        terms: of the queries, for lexical and hybrid search.
+        fusion: for hybrid search.
+
+    Raises:
+        IndexStateError: a file of the lexical part was altered.
+    """
+    if terms is None:
+        found = [] if vectors is None else flat.nearest(allowed, vectors, k)
+    elif vectors is None:
+        masks = _masks(allowed)
+        found = [best(scores, masks, k) for scores, _ in _lexical_scores(snapshot, terms)]
+    else:
+        found = _hybrid(snapshot, allowed, k, vectors, terms, fusion or Fusion())
     documents = [segment.documents for segment in snapshot.segments]
-    return [
-        [to_hit(documents[match.segment].row(match.row), match.score) for match in matches]
-        for matches in flat.nearest(allowed, queries, k)
-    ]
+    return [[to_hit(documents[match.segment].row(match.row), match.score) for match in matches] for matches in found]
+
+
+def _hybrid(
+    snapshot: Snapshot, allowed: Sequence[flat.Candidates], k: int, vectors: Vectors, terms: Terms, fusion: Fusion
+) -> list[list[flat.Match]]:
+    depth, masks = max(k, fusion.depth), _masks(allowed)
+    found, unserved = [], 0
+    dense = flat.nearest(allowed, vectors, depth)
+    for query, by_meaning, (scores, known) in zip(vectors, dense, _lexical_scores(snapshot, terms), strict=True):
+        if known < KNOWN_SHARE:
+            unserved += 1
+            found.append(by_meaning[:k])
+            continue
+        by_words = best(scores, masks, depth)
+        found.append(fuse(by_meaning, by_words, fusion, exact=_exact(allowed, query, scores))[:k])
+    if unserved:
+        logger.warning(
+            "%s: less than half of its pieces occur in this index, so it was answered by meaning alone",
+            "the query" if len(found) == 1 else f"{unserved} of {len(found)} queries",
+        )
+    return found
+
+
+def _lexical_scores(snapshot: Snapshot, terms: Terms) -> Iterator[tuple[list[Vectors], float]]:
+    for number in range(len(terms.offsets) - 1):
+        try:
+            yield snapshot.lexicon.scores(terms.of(number))
+        except ValueError as error:
+            raise damaged(snapshot.directory, f"{POSTINGS_FILE} of a segment cannot be read: {error}") from error
+
+
+def _exact(
+    allowed: Sequence[flat.Candidates], query: npt.NDArray[np.float32], scores: Sequence[Vectors]
+) -> Callable[[Sequence[flat.Match]], tuple[Scores, Scores]]:
+    """Both scores of any passages, for a fusion by scores."""
+
+    def score(matches: Sequence[flat.Match]) -> tuple[Scores, Scores]:
+        origin = np.array([match.segment for match in matches], dtype=np.int_)
+        rows = np.array([match.row for match in matches], dtype=np.int64)
+        cosines = flat.cosines([part.vectors for part in allowed], query, origin, rows)
+        lexical = [float(scores[match.segment][match.row]) for match in matches]
+        return cosines.astype(np.float64), np.array(lexical, dtype=np.float64)
+
+    return score
+
+
+def _masks(allowed: Sequence[flat.Candidates]) -> list[Mask]:
+    return [to_mask(part.allowed, len(part.vectors)) for part in allowed]
+
+
+def query_vectors(embedder: Encoder, queries: Sequence[str], instruction: str | None) -> Vectors:
+    """Unit vectors (n, dim) of queries.
+
+    Raises:
+        ModelError: the embedder returns something else.
+    """
+    return checked_vectors(embedder.encode_queries(queries, instruction=instruction), len(queries), embedder)
 
 
 def candidates(snapshot: Snapshot, languages: Sequence[str] | None) -> list[flat.Candidates]:
@@ -37,8 +130,8 @@ def candidates(snapshot: Snapshot, languages: Sequence[str] | None) -> list[flat
     ]
 
 
-def check_search(queries: Sequence[str], mode: str, where: object) -> None:
-    """Refuse queries, modes and filters that this version cannot serve."""
+def check_search(snapshot: Snapshot, queries: Sequence[str], mode: str, where: object) -> None:
+    """Refuse queries, modes and filters that cannot be served."""
     if isinstance(queries, str):
         raise InvalidArgumentError("queries must be a list of str; for one query use search")
     for query in queries:
@@ -46,8 +139,13 @@ def check_search(queries: Sequence[str], mode: str, where: object) -> None:
             raise InvalidArgumentError(f"a query must be a str, not {type(query).__name__}")
         if not query.strip():
             raise InvalidArgumentError("the query is empty; give a question or some words")
-    if mode != "dense":
-        raise InvalidArgumentError(f"mode is {mode!r}; this version of lusirag has only 'dense'")
+    if mode not in get_args(Mode):
+        raise InvalidArgumentError(f"mode is {mode!r}; allowed: {', '.join(get_args(Mode))}")
+    if mode != "dense" and snapshot.manifest.lexical is None:
+        raise InvalidArgumentError(
+            f"mode is {mode!r}, but this index was made without a lexical part; "
+            "use mode='dense', or build the index again with this version"
+        )
     if where is not None:
         raise InvalidArgumentError("this version of lusirag has no where filter; it must be None")
 

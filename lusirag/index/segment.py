@@ -1,17 +1,18 @@
 """One immutable segment: written in one go, then read through memory maps without copying.
 
 A segment is a folder with documents.arrow (batches of at most 1,024 passages), vectors.arrow (one batch, so that the
-vectors are one contiguous array), keys.arrow (one row a document) and the tombstones of later generations.
+vectors are one contiguous array), keys.arrow (one row a document), postings.arrow and lengths.arrow (where the index
+has a lexical part), and the tombstones of later generations.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,14 @@ from lusirag.index.columns import numbers, rebatch
 from lusirag.index.documents import Documents
 from lusirag.index.files import FileRecord, damaged, problem_with, storage_errors, sync_directory, write_file
 from lusirag.index.manifest import SegmentRecord
+from lusirag.index.postings import (
+    LENGTHS_FILE,
+    LENGTHS_SCHEMA,
+    POSTINGS_FILE,
+    POSTINGS_SCHEMA,
+    Postings,
+    read_postings,
+)
 from lusirag.index.tombstones import Bitmap, Mask, read_tombstones, to_bitmap
 from lusirag.types import Vectors
 
@@ -29,6 +38,8 @@ DOCUMENTS_FILE = "documents.arrow"
 VECTORS_FILE = "vectors.arrow"
 KEYS_FILE = "keys.arrow"
 BATCH_ROWS = 1024
+
+Read = TypeVar("Read")
 
 # NOTE: files up to this size are hashed whenever an index is opened; larger ones only by `verify`, because opening
 # must not read gigabytes.
@@ -42,6 +53,7 @@ def write_segment(
     schema: pa.Schema,
     vectors: Vectors,
     key: pa.RecordBatch,
+    postings: Postings | None = None,
 ) -> SegmentRecord:
     """Write a segment's files and sync them. It is part of the index once a manifest names it.
 
@@ -52,6 +64,7 @@ def write_segment(
         schema: their schema.
         vectors: (rows, dim), unit length.
         key: the documents' keys, see `keys.SCHEMA`.
+        postings: the lexical part, where the index has one.
 
     Raises:
         StorageError: the file system refuses.
@@ -62,14 +75,17 @@ def write_segment(
     values = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).reshape(-1))
     vector = pa.FixedSizeListArray.from_arrays(values, vectors.shape[1])
     vector_batch = pa.record_batch([vector], names=["vector"])
-    files = (
+    files = [
         _write_arrow(directory, f"{folder}/{DOCUMENTS_FILE}", schema, rebatch(batches, BATCH_ROWS)),
         _write_arrow(directory, f"{folder}/{VECTORS_FILE}", vector_batch.schema, [vector_batch]),
         _write_arrow(directory, f"{folder}/{KEYS_FILE}", keys.SCHEMA, [key]),
-    )
+    ]
+    if postings is not None:
+        for file_name, batch in zip((POSTINGS_FILE, LENGTHS_FILE), postings.batches(), strict=True):
+            files.append(_write_arrow(directory, f"{folder}/{file_name}", batch.schema, [batch]))
     sync_directory(directory / folder)
     sync_directory(directory / "segments")
-    return SegmentRecord(name=name, rows=len(vectors), documents=key.num_rows, files=files)
+    return SegmentRecord(name=name, rows=len(vectors), documents=key.num_rows, files=tuple(files))
 
 
 def _write_arrow(directory: Path, path: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> FileRecord:
@@ -86,6 +102,7 @@ class Segment:
 
     Attributes:
         record: its entry in the manifest.
+        directory: the index directory.
         documents: the passages.
         vectors: (rows, dim) float32, a view of the mapped file.
         keys: the documents' hashes and rows.
@@ -93,6 +110,7 @@ class Segment:
     """
 
     record: SegmentRecord
+    directory: Path
     documents: Documents
     vectors: Vectors
     keys: keys.Keys
@@ -107,6 +125,21 @@ class Segment:
     def languages(self) -> tuple[npt.NDArray[np.int32], tuple[str | None, ...]]:
         """Each passage's language: numbers (rows,) into the tuple of names."""
         return self.documents.codes("language")
+
+    @property
+    def has_postings(self) -> bool:
+        """Whether it has a lexical part."""
+        return any(file.path.endswith(f"/{POSTINGS_FILE}") for file in self.record.files)
+
+    @cached_property
+    def postings(self) -> Postings:
+        """The lexical part, opened when it is first needed.
+
+        Raises:
+            IndexStateError: it is damaged.
+        """
+        folder = self.directory / "segments" / self.record.name
+        return _checked(self.directory, self.record, POSTINGS_FILE, lambda: _map_postings(folder, self.record.rows))
 
     @property
     def live_rows(self) -> int:
@@ -141,7 +174,7 @@ class Segment:
             deleted_documents=int(deleted[self.keys.first_rows].sum()),
             tombstones=tombstones,
         )
-        return Segment(record, self.documents, self.vectors, self.keys, deleted)
+        return dataclasses.replace(self, record=record, deleted=deleted)
 
 
 def open_segment(directory: Path, record: SegmentRecord, dimension: int) -> Segment:
@@ -161,10 +194,10 @@ def open_segment(directory: Path, record: SegmentRecord, dimension: int) -> Segm
     if tombstones := record.tombstones:
         name = tombstones.path.rpartition("/")[2]
         deleted = _checked(directory, record, name, lambda: read_tombstones(folder / name, record.rows))
-    return Segment(record, documents, vectors, key, deleted)
+    return Segment(record, directory, documents, vectors, key, deleted)
 
 
-def _checked(directory: Path, record: SegmentRecord, name: str, read: Any) -> Any:
+def _checked(directory: Path, record: SegmentRecord, name: str, read: Callable[[], Read]) -> Read:
     try:
         return read()
     except (pa.ArrowException, OSError, ValueError, KeyError, IndexError, MemoryError) as error:
@@ -175,13 +208,13 @@ def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def _map_only_batch(path: Path, schema: pa.Schema, rows: int) -> pa.RecordBatch:
+def _map_only_batch(path: Path, schema: pa.Schema, rows: int | None) -> pa.RecordBatch:
     reader = pa.ipc.open_file(pa.memory_map(str(path)))
     if reader.schema != schema or reader.num_record_batches != 1:
         raise ValueError(f"it should hold one batch of {schema.names}")
     batch = reader.get_batch(0)
     batch.validate()
-    if batch.num_rows != rows or any(column.null_count for column in batch.columns):
+    if rows not in (None, batch.num_rows) or any(column.null_count for column in batch.columns):
         raise ValueError(f"it holds {batch.num_rows} rows instead of {rows}, or nulls")
     return batch
 
@@ -191,6 +224,11 @@ def _map_vectors(folder: Path, rows: int, dimension: int) -> Vectors:
     batch = _map_only_batch(folder / VECTORS_FILE, schema, rows)
     values = numbers(batch.column(0).flatten())
     return cast(Vectors, values.reshape(rows, dimension))
+
+
+def _map_postings(folder: Path, rows: int) -> Postings:
+    lengths = _map_only_batch(folder / LENGTHS_FILE, LENGTHS_SCHEMA, rows)
+    return read_postings(_map_only_batch(folder / POSTINGS_FILE, POSTINGS_SCHEMA, None), lengths)
 
 
 def _map_keys(folder: Path, record: SegmentRecord) -> keys.Keys:

@@ -11,6 +11,7 @@ import numpy as np
 
 from lusirag.errors import IndexStateError
 from lusirag.index.keys import hash_id
+from lusirag.index.lexical import Lexicon
 from lusirag.index.manifest import Manifest, read_manifest
 from lusirag.index.segment import Segment, open_segment
 
@@ -50,6 +51,11 @@ class Snapshot:
             found = np.bincount(codes[~segment.deleted], minlength=len(names))
             counts.update({name: int(count) for name, count in zip(names, found, strict=True) if count})
         return counts
+
+    @cached_property
+    def lexicon(self) -> Lexicon:
+        """What lexical search needs of all segments, opened when it is first needed."""
+        return Lexicon(self.segments)
 
     def find(self, document_id: str) -> tuple[Segment, int] | None:
         """The segment that holds a document and its position in the segment's keys; None when there is none."""

@@ -11,6 +11,7 @@ from lusirag.errors import IndexStateError
 from lusirag.index.files import problem_with
 from lusirag.index.keys import hash_id
 from lusirag.index.manifest import MANIFEST_FILE, read_manifest
+from lusirag.index.postings import LENGTHS_FILE, MOST, POSTINGS_FILE, Postings
 from lusirag.index.reports import VerifyReport
 from lusirag.index.segment import Segment, open_segment
 
@@ -56,10 +57,21 @@ def _problems(segment: Segment) -> Iterator[str]:
             yield f"{name}: the vector of row {start + int(wrong.argmax())} is not finite or not of unit length"
             break
     yield from _key_problems(segment, name)
+    if segment.has_postings:
+        yield from _postings_problems(segment.postings, name)
     record = segment.record
     deleted_documents = int(segment.deleted[segment.keys.first_rows].sum())
     if (int(segment.deleted.sum()), deleted_documents) != (record.deleted_rows, record.deleted_documents):
         yield f"{name}: the tombstones do not cover as many rows as {MANIFEST_FILE} says"
+
+
+def _postings_problems(postings: Postings, name: str) -> Iterator[str]:
+    if len(postings.rows) and int(postings.rows.max()) >= len(postings.lengths):
+        yield f"{name}/{POSTINGS_FILE} points outside the segment"
+        return
+    counted = np.bincount(postings.rows, weights=postings.counts, minlength=len(postings.lengths))
+    if np.any(counted > postings.lengths) or np.any((counted < postings.lengths) & (postings.lengths <= MOST)):
+        yield f"{name}/{POSTINGS_FILE} does not hold as many terms of each passage as {LENGTHS_FILE} says"
 
 
 def _key_problems(segment: Segment, name: str) -> Iterator[str]:

@@ -18,6 +18,7 @@ from lusirag.index.columns import unify, user_fields
 from lusirag.index.files import storage_errors
 from lusirag.index.lock import writer_lock
 from lusirag.index.manifest import MANIFEST_FILE, Manifest, read_manifest, write_manifest
+from lusirag.index.postings import Postings
 from lusirag.index.segment import Segment, open_segment, write_segment
 from lusirag.index.snapshot import Snapshot, open_snapshot, snapshot_of
 from lusirag.index.tombstones import Mask, write_tombstones
@@ -41,12 +42,17 @@ class Writer:
         return self.snapshot.directory
 
     def add_segment(
-        self, batches: Iterable[pa.RecordBatch], schema: pa.Schema, vectors: Vectors, key: pa.RecordBatch
+        self,
+        batches: Iterable[pa.RecordBatch],
+        schema: pa.Schema,
+        vectors: Vectors,
+        key: pa.RecordBatch,
+        postings: Postings | None,
     ) -> Segment:
         """Write a segment and open it; see `segment.write_segment`."""
         name = f"{self._next_segment:06d}"
         self._next_segment += 1
-        record = write_segment(self.directory, name, batches, schema, vectors, key)
+        record = write_segment(self.directory, name, batches, schema, vectors, key, postings)
         return open_segment(self.directory, record, self.snapshot.manifest.embedder.dimension)
 
     def add_tombstones(self, segment: Segment, deleted: Mask) -> Segment:

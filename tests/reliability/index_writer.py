@@ -11,7 +11,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "index"))
 
 import numpy as np
-from fake_embedder import FakeEmbedder, documents
+from fake_embedder import WordEmbedder, documents
 
 from lusirag.index import AddReport, Index
 
@@ -23,7 +23,7 @@ def say(line: str) -> None:
 
 def main(path: str, seed: int) -> None:
     random = np.random.default_rng(seed)
-    index = Index.open(path, FakeEmbedder())
+    index = Index.open(path, WordEmbedder())
     version = 0
     say("ready")
     while True:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_embedder import FakeEmbedder, documents
+from fake_embedder import WordEmbedder, documents
 
 from lusirag.index import Index, verify_index
 
@@ -21,14 +21,14 @@ KILLS = 16
 def test_every_acknowledged_change_survives_kill(tmp_path: Path) -> None:
     random = np.random.default_rng(2)
     path = tmp_path / "index"
-    Index.create(path, FakeEmbedder())
+    Index.create(path, WordEmbedder())
     model: dict[str, int] = {}  # id -> version
     midway = 0
     for seed in range(KILLS):
         lines = run_and_kill(path, seed, after=float(random.uniform(0.02, 0.6)))
         midway += lines[-1] != "done"
         assert verify_index(path).problems == []
-        index = Index.open(path, FakeEmbedder())
+        index = Index.open(path, WordEmbedder())
         replay(index, model, lines)
         version = 1_000_000 + seed
         index.add(documents(range(0, 1400, 100), version))

@@ -49,6 +49,19 @@ class SplittingEmbedder(FakeEmbedder):
         self.tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
 
 
+WORDS = ("ant", "bee", "cat", "dog", "eel", "fox", "gnu")
+
+
+class WordEmbedder(FakeEmbedder):
+    """Has a term for each of some words and for numbers up to 99; all others are unknown."""
+
+    def __init__(self) -> None:
+        super().__init__(name="words")
+        known = (*WORDS, *map(str, range(100)))
+        self.tokenizer = Tokenizer(models.WordLevel({"?": 0} | {word: n for n, word in enumerate(known, 1)}, "?"))
+        self.tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+
+
 def document(number: int, version: int = 0, language: str | None = "en", **metadata: object) -> Document:
     """Document "d<number>", whose text says its number and version."""
     return Document(f"d{number}", f"text {number} version {version}", language=language, metadata=metadata)

@@ -1,0 +1,213 @@
+"""Lexical and hybrid search against brute force over the live documents, however they are stored."""
+
+from __future__ import annotations
+
+import logging
+import math
+import shutil
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fake_embedder import WORDS, FakeEmbedder, SplittingEmbedder, WordEmbedder, document, documents, vectors_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+from lusirag.errors import InvalidArgumentError, ModelError
+from lusirag.index import Fusion, Index
+from lusirag.index.analysis import Analyser
+from lusirag.types import Document
+
+
+def words_of(text: str) -> list[str]:
+    return [word for word in text.lower().split() if word in WORDS]
+
+
+def bm25(texts: dict[str, str], query: str) -> dict[str, float]:
+    """The formula of lusirag.index.lexical, passage by passage."""
+    passages = {name: Counter(words_of(text)) for name, text in texts.items()}
+    mean = sum(terms.total() for terms in passages.values()) / len(passages)
+    scores: dict[str, float] = {}
+    for name, terms in passages.items():
+        score = 0.0
+        for word, times in Counter(words_of(query)).items():
+            df = sum(word in other for other in passages.values())
+            idf = math.log(1 + (len(passages) - df + 0.5) / (df + 0.5))
+            norm = 1.2 * (1 - 0.75 + 0.75 * terms.total() / mean) if mean else 1.0
+            score += times * idf * terms[word] / (terms[word] + norm)
+        if score > 0:
+            scores[name] = score
+    return scores
+
+
+texts = st.lists(st.sampled_from(WORDS), min_size=1, max_size=6).map(" ".join)
+changes = st.lists(
+    st.tuples(st.sampled_from(["add", "add", "delete", "compact"]), st.integers(0, 9), texts), max_size=14
+)
+
+
+@settings(max_examples=80, deadline=None, derandomize=True)
+@given(changes, texts, st.integers(1, 12))
+def test_scores_are_those_of_bm25_over_the_live_documents(
+    changes: list[tuple[str, int, str]], query: str, k: int
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        index = Index.create(Path(folder) / "index", WordEmbedder(), chunk_tokens=0)
+        model: dict[str, str] = {}
+        for kind, number, text in changes:
+            if kind == "add":
+                index.add([Document(f"d{number}", text, language="en")])
+                model[f"d{number}"] = text
+            elif kind == "delete":
+                index.delete([f"d{number}"])
+                model.pop(f"d{number}", None)
+            else:
+                index.compact()
+        expected = bm25(model, query) if model else {}
+        hits = index.search(query, k=k, mode="lexical")
+        assert [hit.score for hit in hits] == pytest.approx(sorted(expected.values(), reverse=True)[:k], rel=1e-5)
+        assert {hit.id: hit.score for hit in hits} == pytest.approx(
+            {hit.id: expected[hit.id] for hit in hits}, rel=1e-5
+        )
+        before = [(hit.id, hit.score) for hit in hits]
+        index.compact()
+        assert [(hit.id, hit.score) for hit in index.search(query, k=k, mode="lexical")] == before
+        assert index.verify().problems == []
+
+
+@pytest.fixture
+def words(tmp_path: Path) -> Index:
+    index = Index.create(tmp_path / "words", WordEmbedder())
+    index.add([document(n) for n in range(3)], commit_passages=1)
+    index.add(
+        [
+            Document("both", "cat dog", language="en"),
+            Document("cat", "Cat cat, cat!", language="de"),
+            Document("titled", "none of these", title="dog", language="en"),
+        ]
+    )
+    return index
+
+
+def test_titles_case_and_languages(words: Index) -> None:
+    assert {hit.id for hit in words.search("DOG", mode="lexical")} == {"both", "titled"}
+    assert [hit.id for hit in words.search("cat", mode="lexical")] == ["cat", "both"]
+    assert [hit.id for hit in words.search("cat", mode="lexical", languages=["en"])] == ["both"]
+    assert words.search("zebra", mode="lexical") == []
+    assert words.search("?!", mode="lexical") == []
+
+
+def test_reciprocal_ranks_are_added(words: Index) -> None:
+    query = "cat dog"
+    dense = [hit.id for hit in words.search(query, k=100)]
+    lexical = [hit.id for hit in words.search(query, k=100, mode="lexical")]
+    expected = {
+        name: sum(0.5 / (60 + ranking.index(name) + 1) for ranking in (dense, lexical) if name in ranking)
+        for name in dense
+    }
+    hits = words.search(query, k=100, mode="hybrid")
+    assert {hit.id: hit.score for hit in hits} == pytest.approx(expected)
+    assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+    assert words.search(query, k=2, mode="hybrid") == hits[:2]
+    assert words.search_many([query, "dog"], k=3, mode="hybrid")[0] == hits[:3]
+
+
+def test_scores_are_weighted(words: Index) -> None:
+    query = "cat dog"
+    cosines = {hit.id: hit.score for hit in words.search(query, k=100)}
+    lexical = {hit.id: hit.score for hit in words.search(query, k=100, mode="lexical")}
+    low, high = min(cosines.values()), max(cosines.values())
+    expected = {
+        name: 0.3 * (cosine - low) / (high - low) + 0.7 * lexical.get(name, 0) / max(lexical.values())
+        for name, cosine in cosines.items()
+    }
+    hits = words.search(query, k=100, mode="hybrid", fusion=Fusion("weighted", dense=0.3))
+    assert {hit.id: hit.score for hit in hits} == pytest.approx(expected, rel=1e-5)
+
+
+def test_all_weight_on_one_side_is_that_side(words: Index) -> None:
+    for method in ("rrf", "weighted"):
+        one, other = (words.search("cat dog", k=2, mode="hybrid", fusion=Fusion(method, dense=w)) for w in (1, 0))
+        assert [hit.id for hit in one] == [hit.id for hit in words.search("cat dog", k=2)]
+        assert [hit.id for hit in other] == [hit.id for hit in words.search("cat dog", k=2, mode="lexical")]
+
+
+def test_a_query_without_known_pieces_goes_by_meaning_and_says_so(
+    words: Index, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        known = words.search("cat dog", mode="hybrid")
+        assert caplog.text == ""
+        hits = words.search_many(["cat dog", "gnu eel cat"], mode="hybrid")
+    assert "1 of 2 queries: less than half of its pieces occur" in caplog.text
+    assert hits == [known, words.search("gnu eel cat")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"mode": "sparse"}, "allowed: dense, lexical, hybrid"),
+        ({"mode": "hybrid", "fusion": "sum"}, "allowed: rrf, weighted"),
+    ],
+)
+def test_modes_and_fusions_that_are_not_there(words: Index, arguments: dict[str, str], message: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=message):
+        words.search("cat", **arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("settings", [{"dense": 1.1}, {"dense": -0.1}, {"depth": 0}])
+def test_fusions_out_of_range(settings: dict[str, float]) -> None:
+    with pytest.raises(InvalidArgumentError, match="must be"):
+        Fusion("rrf", **settings)  # type: ignore[arg-type]
+
+
+def test_an_index_without_lexical_part(tmp_path: Path, embedder: FakeEmbedder) -> None:
+    for name, model, options in (("a", embedder, {}), ("b", WordEmbedder(), {"lexical": False})):
+        index = Index.create(tmp_path / name, model, **options)  # type: ignore[arg-type]
+        index.add(documents(range(3)))
+        index.compact()
+        assert index.info()["lexical"] is None
+        with pytest.raises(InvalidArgumentError, match="without a lexical part"):
+            index.search("x", mode="hybrid")
+    with pytest.raises(InvalidArgumentError, match="has no tokenizer"):
+        Index.create(tmp_path / "c", embedder, lexical=True)
+    made = Index.create(tmp_path / "d", WordEmbedder())
+    with pytest.raises(ModelError, match="has no tokenizer"):
+        Index.open(made.path, FakeEmbedder(name="words")).add(documents(range(1)))
+
+
+def test_an_index_of_the_first_format(tmp_path: Path) -> None:
+    """The fixture was written by the version before lexical search; changed, it stays an index without it."""
+    path = tmp_path / "old"
+    shutil.copytree(Path(__file__).parents[2] / "data" / "index-format-1", path)
+    index = Index.open(path, SplittingEmbedder())
+    assert index.verify().problems == []
+    assert len(index) == 10
+    assert index.get(["long"])[0].metadata == {"year": 1948, "tags": ["a", "b"]}
+    assert index.search("text 1 version 1", k=1)[0].id == "d1"
+    with pytest.raises(InvalidArgumentError, match="without a lexical part"):
+        index.search("text", mode="lexical")
+    index.add(documents(range(20, 25)))
+    index.compact()
+    again = Index.open(path, SplittingEmbedder())
+    assert (len(again), again.verify().problems) == (15, [])
+
+
+def test_terms_are_pieces_in_lower_case_without_marks() -> None:
+    tokenizer = Tokenizer(models.WordLevel({"?": 0, "▁edu": 1, "edu": 2, "▁": 3, "!": 4, "▁zip": 5, "</s>": 6}, "?"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.add_special_tokens(["</s>"])
+    tokenizer.enable_truncation(2)
+    terms = Analyser(tokenizer)(["▁EDU edu ▁ ! ▁zip </s>", "", "edu"])
+    assert [terms.of(n).tolist() for n in range(3)] == [[2, 2, 5], [], [2]]
+    assert tokenizer.truncation is not None
+
+
+def test_hybrid_vectors_come_from_the_query(words: Index) -> None:
+    best = words.search("cat dog", k=1, mode="hybrid", fusion=Fusion("rrf", dense=1))[0]
+    cosines = vectors_of(["cat dog"]) @ vectors_of([f"{best.title}\n{best.text}" if best.title else best.text]).T
+    assert best.score == pytest.approx(1 / 61)
+    assert words.search("cat dog", k=1)[0].score == pytest.approx(float(np.clip(cosines, -1, 1)[0, 0]), abs=1e-6)
