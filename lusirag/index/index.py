@@ -22,10 +22,11 @@ from lusirag.index.passages import PassageMaker, checked_vectors
 from lusirag.index.reports import AddReport, Progress, VerifyReport
 from lusirag.index.search import candidates, check_search, checked_ids, checked_k, search_snapshot
 from lusirag.index.snapshot import Snapshot, open_snapshot
+from lusirag.index.stored_vectors import stored_vectors
 from lusirag.index.tombstones import Mask
 from lusirag.index.verify import verify_index
 from lusirag.index.writer import Writer, writing
-from lusirag.types import Document, Encoder, Hit
+from lusirag.types import Document, Encoder, Hit, Vectors
 
 
 class Index:
@@ -295,6 +296,19 @@ class Index:
                 rows = segment.rows_of(position)
                 found.append(to_document([segment.documents.row(row) for row in range(rows.start, rows.stop)]))
         return found
+
+    def vectors(self, hits: Sequence[Hit]) -> Vectors:
+        """The vectors (n, dim) that are stored for the passages of some hits, in their order.
+
+        Raises:
+            IndexStateError: a passage is no longer in the index, as after a deletion.
+        """
+        return stored_vectors(self._snapshot, hits)
+
+    def pinned(self) -> Self:
+        """This index as it is now, read-only: what is written afterwards, here or elsewhere, does not change it."""
+        load = None if self._embedder is not None else lambda *_: self.embedder
+        return type(self)(self._snapshot, self._embedder or load, read_only=True)
 
     def info(self) -> dict[str, Any]:
         """What the index holds: documents, passages, languages (live passages each), columns, model, size and more."""

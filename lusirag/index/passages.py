@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from lusirag.corpus import passage_text
 from lusirag.errors import ModelError
 from lusirag.index.columns import whole_documents
 from lusirag.index.manifest import Chunking
@@ -46,7 +47,7 @@ class PassageMaker:
             ModelError: the embedder returns something else than finite float32 vectors of its dimension.
         """
         titles, texts = passages.column("title").to_pylist(), passages.column("text").to_pylist()
-        joined = [f"{title}\n{text}" if title else text for title, text in zip(titles, texts, strict=True)]
+        joined = [passage_text(title, text) for title, text in zip(titles, texts, strict=True)]
         return checked_vectors(self._embedder.encode_documents(joined), len(joined), self._embedder)
 
     def _make_chunker(self, chunking: Chunking) -> Any:
