@@ -16,6 +16,7 @@ from lusirag.index.build import Build, CommitPolicy, OnDuplicate
 from lusirag.index.create import embedder_for, new_index
 from lusirag.index.hits import to_document
 from lusirag.index.incoming import as_batches
+from lusirag.index.language_report import LanguageReport
 from lusirag.index.manifest import FORMAT_VERSION, MANIFEST_FILE
 from lusirag.index.merge import groups, largest_segment, merge
 from lusirag.index.passages import PassageMaker, checked_vectors
@@ -23,6 +24,7 @@ from lusirag.index.reports import AddReport, Progress, VerifyReport
 from lusirag.index.search import candidates, check_search, checked_ids, checked_k, search_snapshot
 from lusirag.index.snapshot import Snapshot, open_snapshot
 from lusirag.index.stored_vectors import stored_vectors
+from lusirag.index.token_counts import language_report
 from lusirag.index.tombstones import Mask
 from lusirag.index.verify import verify_index
 from lusirag.index.writer import Writer, writing
@@ -337,6 +339,10 @@ class Index:
             "metric": manifest.metric,
             "format_version": FORMAT_VERSION,
         }
+
+    def language_report(self, *, sample: int | None = 1000, seed: int = 0) -> LanguageReport:
+        """How well the model's tokenizer serves each language; see `token_counts.language_report`."""
+        return language_report(self._snapshot, self.embedder, sample=sample, seed=seed)
 
     def close(self) -> None:
         """Let go of the files; further use raises IndexStateError. Closing twice is fine."""

@@ -70,7 +70,7 @@ def test_each_has_an_environment_variable(
         (["--diversity", "2"], 2, "diversity is 2.0"),
         (["--candidates", "30"], 2, "candidates is 30"),
         (["--candidates", "0", "--group"], 2, "candidates is 0"),
-        (["--rerank", "no-such-folder/model"], 1, "no-such-folder/model"),
+        (["--rerank", "{index}/nowhere"], 1, "nowhere"),
         (["--rerank", "{index}"], 1, "cannot be loaded"),
         (["--rerank", "{cross_encoder}", "--device", "abacus"], 2, "abacus"),
     ],
