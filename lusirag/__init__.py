@@ -15,10 +15,21 @@ if TYPE_CHECKING:
     from lusirag.errors import LusiragError
     from lusirag.index import Index
     from lusirag.model import LusiferConfig, LusiferModel
+    from lusirag.retrieval import Retriever
     from lusirag.types import Document, Hit
 
 __version__ = "0.1.0"
-__all__ = ["Document", "Embedder", "Hit", "Index", "LusiferConfig", "LusiferModel", "LusiragError", "__version__"]
+__all__ = [
+    "Document",
+    "Embedder",
+    "Hit",
+    "Index",
+    "LusiferConfig",
+    "LusiferModel",
+    "LusiragError",
+    "Retriever",
+    "__version__",
+]
 
 _HOME = {
     "Document": "lusirag.types",
@@ -28,6 +39,7 @@ _HOME = {
     "LusiferConfig": "lusirag.model",
     "LusiferModel": "lusirag.model",
     "LusiragError": "lusirag.errors",
+    "Retriever": "lusirag.retrieval",
 }
 
 

@@ -39,7 +39,8 @@ class Hit:
 
     Attributes:
         id: the passage's id: the document's own, or "<document id>#<n>" for chunk n of a document that was split.
-        score: cosine similarity to the query in dense mode, in [-1, 1]; larger is better.
+        score: cosine similarity to the query in dense mode, in [-1, 1]; the reranker's after reranking. Larger is
+            better.
         text, title, language, source, metadata: as stored.
         document_id: id of the document that the passage belongs to; equal to `id` when it was not split.
         start, end: the passage's place in the document's text, in characters; end is exclusive.

@@ -21,6 +21,7 @@ from lusirag.cli.options import (
     Runtime,
     on_devices,
 )
+from lusirag.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     from lusirag.cli.building import Built
@@ -121,10 +122,26 @@ def index(
     _summarise(built, facts, out, as_json=as_json)
 
 
-def info(directory: IndexDirectory, as_json: Json = False) -> None:
+def info(
+    directory: IndexDirectory,
+    languages: Annotated[
+        bool, typer.Option("--languages", help="How many tokens each language takes, with warnings.")
+    ] = False,
+    every_passage: Annotated[
+        bool, typer.Option("--all", help="With --languages: look at all passages, not at 1,000 of each language.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Show what an index holds."""
     from lusirag.index import Index
 
+    if languages:
+        from lusirag.cli.languages import show_languages
+
+        show_languages(directory, sample=None if every_passage else 1000, as_json=as_json)
+        return
+    if every_passage:
+        raise InvalidArgumentError("--all belongs to --languages; give both, or leave it out")
     with Index.open(directory, read_only=True) as opened:
         facts = opened.info()
     if as_json:

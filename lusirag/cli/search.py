@@ -13,6 +13,8 @@ from lusirag.cli.options import Device, Dtype, IndexDirectory, Json, Runtime, on
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from lusirag.index import Index
+    from lusirag.retrieval import Retriever
     from lusirag.types import Hit
 
 SHOWN_CHARACTERS = 240
@@ -52,6 +54,23 @@ def search(
         list[str] | None, typer.Option("--language", "-l", help="Only passages in this language; may be repeated.")
     ] = None,
     instruction: Annotated[str | None, typer.Option("--instruction", help="For models trained with them.")] = None,
+    rerank: Annotated[
+        str | None,
+        typer.Option(
+            "--rerank",
+            envvar="LUSIRAG_RERANK",
+            metavar="MODEL",
+            help="Cross-encoder (directory or hub id) for the order.",
+        ),
+    ] = None,
+    diversity: Annotated[
+        float, typer.Option("--diversity", envvar="LUSIRAG_DIVERSITY", help="0 (off) to 1: hits unlike each other.")
+    ] = 0.0,
+    group: Annotated[bool, typer.Option("--group", envvar="LUSIRAG_GROUP", help="One hit a document.")] = False,
+    candidates: Annotated[
+        int | None,
+        typer.Option("--candidates", envvar="LUSIRAG_CANDIDATES", help="How many hits these three choose from."),
+    ] = None,
     runtime: Runtime = None,
     device: Device = None,
     dtype: Dtype = None,
@@ -67,10 +86,13 @@ def search(
     with Index.open(directory, load, read_only=True) as index:
         if not index.complete:
             note("this index is not complete: `lusirag index` was interrupted; run it again to continue")
-        hits = index.search(
-            query, k, mode.value, languages=languages or None, instruction=instruction, fusion=fusion.value
+        searched: Index | Retriever = index
+        if rerank is not None or diversity or group or candidates is not None:
+            searched = _retriever(index, rerank, device, candidates=candidates, diversity=diversity, group=group)
+        hits = searched.search(
+            query, k, mode=mode.value, languages=languages or None, instruction=instruction, fusion=fusion.value
         )
-        facts = len(index)
+        filled = len(index) > 0
     if as_json:
         for hit in hits:
             write_json(as_record(hit))
@@ -79,9 +101,18 @@ def search(
         if not hits:
             note(
                 "nothing found: no passage has a piece of the query; --mode dense searches by meaning"
-                if mode is Mode.LEXICAL and facts
+                if mode is Mode.LEXICAL and filled
                 else "nothing found: the index is empty"
             )
+
+
+def _retriever(index: Index, model: str | None, device: str | None, *, group: bool, **options: Any) -> Retriever:
+    from lusirag.retrieval import CrossEncoderReranker, Retriever
+
+    # Several devices are for embedding many texts; the few candidates of a query are scored on the first.
+    first = None if device is None else device.partition(",")[0].strip()
+    reranker = None if model is None else CrossEncoderReranker(model, device=first)
+    return Retriever(index, reranker=reranker, group_documents=group, **options)
 
 
 def as_record(hit: Hit) -> dict[str, Any]:

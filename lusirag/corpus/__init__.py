@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from lusirag.corpus.documents import documents_to_batches
     from lusirag.corpus.fields import FieldNames
     from lusirag.corpus.language import identify, identify_languages
-    from lusirag.corpus.schema import CHUNK_COLUMN, CHUNK_TYPE, CORPUS_FIELDS
+    from lusirag.corpus.schema import CHUNK_COLUMN, CHUNK_TYPE, CORPUS_FIELDS, passage_text
 
 __all__ = [
     "CHUNK_COLUMN",
@@ -27,6 +27,7 @@ __all__ = [
     "documents_to_batches",
     "identify",
     "identify_languages",
+    "passage_text",
     "untruncated",
 ]
 
@@ -40,6 +41,7 @@ _HOME = {
     "documents_to_batches": "documents",
     "identify": "language",
     "identify_languages": "language",
+    "passage_text": "schema",
     "untruncated": "chunking",
 }
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from lusirag.corpus.schema import CHUNK_COLUMN, CHUNK_TYPE
+from lusirag.corpus.schema import CHUNK_COLUMN, CHUNK_TYPE, passage_text
 from lusirag.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Chunker:
         """Tell which documents need no splitting; very long ones are taken to need it, without counting them."""
         long = _WINDOW_CHARACTERS * self._max_tokens
         embedded = [
-            _embedded(text, title) if len(text) <= long else "" for text, title in zip(texts, titles, strict=True)
+            passage_text(title, text) if len(text) <= long else "" for text, title in zip(texts, titles, strict=True)
         ]
         counts = self._counts(embedded)
         return [len(text) <= long and count <= self._max_tokens for text, count in zip(texts, counts, strict=True)]
@@ -110,7 +110,9 @@ class Chunker:
             spans = self._split(text, budget)
             # NOTE: counted again, because a tokenizer may join title and text otherwise than it takes them apart, and
             # because the splitter believes that a text never has more tokens than characters.
-            excess = max(self._counts([_embedded(text[start:end], title) for start, end in spans]), default=0) - limit
+            excess = (
+                max(self._counts([passage_text(title, text[start:end]) for start, end in spans]), default=0) - limit
+            )
             if excess <= 0 or budget == 1:
                 return spans
             budget = max(1, budget - excess)
@@ -140,10 +142,6 @@ class Chunker:
                 self._count, budget, overlap=min(self._overlap, budget - 1)
             )
         return self._splitters[budget]
-
-
-def _embedded(text: str, title: str | None) -> str:
-    return text if title is None else f"{title}\n{text}"
 
 
 def untruncated(tokenizer: Tokenizer) -> Tokenizer:

@@ -36,6 +36,11 @@ INVALID_UTF8 = "invalid UTF-8"
 NUL = "NUL character"
 
 
+def passage_text(title: str | None, text: str) -> str:
+    """The text of a passage as models read it: under its title when it has one."""
+    return f"{title}\n{text}" if title else text
+
+
 def finish_piece(piece: Piece, file: SourceFile, reading: Reading) -> pa.RecordBatch:
     """Turn a reader's rows into a batch of the corpus schema, without the bad ones.
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from lusirag.embedding.catalog import DEFAULT_MODEL, EMBEDDED_MODELS
+from lusirag.embedding.fingerprint import cut_fingerprint
 from lusirag.embedding.precision import convert, require_precision
 from lusirag.embedding.running import BatchRunner
 from lusirag.embedding.runtime import Runtime
@@ -144,7 +145,7 @@ class Embedder:
             dimension=kept,
             full_dimension=full,
             padding_id=loaded.description.padding_id,
-            fingerprint=loaded.fingerprint if kept == full else f"{loaded.fingerprint}-{kept}",
+            fingerprint=cut_fingerprint(loaded.fingerprint, kept, full),
             batch_tokens=batch_tokens or loaded.runtime.batch_tokens,
         )
 

@@ -32,6 +32,11 @@ def fingerprint_of(config: dict[str, Any], files: Iterable[Path]) -> str:
     return total.hexdigest()
 
 
+def cut_fingerprint(fingerprint: str, kept: int, full: int) -> str:
+    """A model's fingerprint where its vectors are cut from `full` to `kept` values."""
+    return fingerprint if kept == full else f"{fingerprint}-{kept}"
+
+
 def _digest(file: Path, start: int) -> bytes:
     with file.open("rb") as stream:
         stream.seek(start)

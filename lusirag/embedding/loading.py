@@ -74,9 +74,7 @@ def load_model(
         compiled=compiled,
     )
     description = read_description(directory, local_files_only=local_files_only)
-    files = [description.tokenizer_file, *weight_files(directory)]
-    if not files[0].is_file():
-        raise ModelError(f"{directory} lacks {files[0].name}; copy or download the whole model directory")
+    files = model_files(description)
     # The fingerprint reads every byte of the weights: beside the rest it costs no time of its own.
     with ThreadPoolExecutor(2) as aside:
         fingerprint = aside.submit(fingerprint_of, description.config, files)
@@ -85,6 +83,18 @@ def load_model(
         made = chosen(description, lambda: reading.append(aside.submit(description.tokenizer)))
         tokenizer = reading[0].result() if reading else description.tokenizer()
         return LoadedModel(description, made, tokenizer, fingerprint.result())
+
+
+def model_files(description: Description) -> list[Path]:
+    """The files that a model's fingerprint is over: tokenizer and weights.
+
+    Raises:
+        ModelError: one is not there.
+    """
+    files = [description.tokenizer_file, *weight_files(description.directory)]
+    if not files[0].is_file():
+        raise ModelError(f"{description.directory} lacks {files[0].name}; copy or download the whole model directory")
+    return files
 
 
 def choose_runtime(

@@ -13,7 +13,18 @@ from __future__ import annotations
 from lusirag.index.build import OnDuplicate
 from lusirag.index.fusion import Fusion
 from lusirag.index.index import Index
+from lusirag.index.language_report import LanguageReport, LanguageStatistics
 from lusirag.index.reports import AddReport, Progress, VerifyReport
 from lusirag.index.verify import verify_index
 
-__all__ = ["AddReport", "Fusion", "Index", "OnDuplicate", "Progress", "VerifyReport", "verify_index"]
+__all__ = [
+    "AddReport",
+    "Fusion",
+    "Index",
+    "LanguageReport",
+    "LanguageStatistics",
+    "OnDuplicate",
+    "Progress",
+    "VerifyReport",
+    "verify_index",
+]

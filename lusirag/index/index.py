@@ -18,16 +18,19 @@ from lusirag.index.create import embedder_for, new_index
 from lusirag.index.fusion import Fusion, Method
 from lusirag.index.hits import to_document
 from lusirag.index.incoming import as_batches
+from lusirag.index.language_report import LanguageReport
 from lusirag.index.manifest import FORMAT_VERSION, MANIFEST_FILE
 from lusirag.index.merge import groups, largest_segment, merge
 from lusirag.index.passages import PassageMaker
 from lusirag.index.reports import AddReport, Progress, VerifyReport
 from lusirag.index.search import candidates, check_search, checked_ids, checked_k, query_vectors, search_snapshot
 from lusirag.index.snapshot import Snapshot, open_snapshot
+from lusirag.index.stored_vectors import stored_vectors
+from lusirag.index.token_counts import language_report
 from lusirag.index.tombstones import Mask
 from lusirag.index.verify import verify_index
 from lusirag.index.writer import Writer, writing
-from lusirag.types import Document, Encoder, Hit
+from lusirag.types import Document, Encoder, Hit, Vectors
 
 
 class Index:
@@ -316,6 +319,19 @@ class Index:
                 found.append(to_document([segment.documents.row(row) for row in range(rows.start, rows.stop)]))
         return found
 
+    def vectors(self, hits: Sequence[Hit]) -> Vectors:
+        """The vectors (n, dim) that are stored for the passages of some hits, in their order.
+
+        Raises:
+            IndexStateError: a passage is no longer in the index, as after a deletion.
+        """
+        return stored_vectors(self._snapshot, hits)
+
+    def pinned(self) -> Self:
+        """This index as it is now, read-only: what is written afterwards, here or elsewhere, does not change it."""
+        load = None if self._embedder is not None else lambda *_: self.embedder
+        return type(self)(self._snapshot, self._embedder or load, read_only=True)
+
     def info(self) -> dict[str, Any]:
         """What the index holds: documents, passages, languages (live passages each), columns, model, size and more."""
         snapshot = self._snapshot
@@ -344,6 +360,10 @@ class Index:
             "lexical": None if manifest.lexical is None else manifest.lexical.analyser,
             "format_version": FORMAT_VERSION,
         }
+
+    def language_report(self, *, sample: int | None = 1000, seed: int = 0) -> LanguageReport:
+        """How well the model's tokenizer serves each language; see `token_counts.language_report`."""
+        return language_report(self._snapshot, self.embedder, sample=sample, seed=seed)
 
     def close(self) -> None:
         """Let go of the files; further use raises IndexStateError. Closing twice is fine."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from lusirag.corpus import passage_text
 from lusirag.errors import ModelError
 from lusirag.index.analysis import Analyser, Terms
 from lusirag.index.columns import whole_documents
@@ -71,7 +72,7 @@ class PassageMaker:
 def texts_of(passages: pa.RecordBatch) -> list[str]:
     """What of each passage is searched: its title, where it has one, and its text."""
     titles, texts = passages.column("title").to_pylist(), passages.column("text").to_pylist()
-    return [f"{title}\n{text}" if title else text for title, text in zip(titles, texts, strict=True)]
+    return [passage_text(title, text) for title, text in zip(titles, texts, strict=True)]
 
 
 def checked_vectors(vectors: Any, count: int, embedder: Encoder) -> Vectors:

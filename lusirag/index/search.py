@@ -150,14 +150,14 @@ def check_search(snapshot: Snapshot, queries: Sequence[str], mode: str, where: o
         raise InvalidArgumentError("this version of lusirag has no where filter; it must be None")
 
 
-def checked_k(k: object) -> int:
+def checked_k(k: object, name: str = "k") -> int:
     """How many hits, as an int of at least 1."""
     try:
         number = operator.index(k)  # type: ignore[arg-type]
     except TypeError:
         number = 0
     if number < 1 or isinstance(k, bool):
-        raise InvalidArgumentError(f"k is {k!r}; it must be a whole number of at least 1")
+        raise InvalidArgumentError(f"{name} is {k!r}; it must be a whole number of at least 1")
     return number
 
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
 from transformers import AutoConfig, AutoModel, PreTrainedConfig
-from transformers.utils import logging as transformers_logging
 
 from lusirag.errors import ModelError
 from lusirag.model.backbones import encoder_class, prepare_attention, without_tokens
 from lusirag.model.configuration import LusiferConfig
+from lusirag.model.quiet import quiet_transformers
 from lusirag.model.self_check import check_bidirectional
 from lusirag.model.source import resolve_directory
 
@@ -127,7 +125,7 @@ def _base_model(
     if role == "decoder":
         prepare_attention(config)
     try:
-        with _quiet():
+        with quiet_transformers():
             loaded, report = kind.from_pretrained(
                 directory,
                 config=config,
@@ -144,17 +142,3 @@ def _base_model(
     if lacking:
         raise ModelError(f"the base model {base['source']} lacks {len(lacking)} weights: {', '.join(lacking[:8])}")
     return without_tokens(loaded) if role == "decoder" else loaded
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep transformers from drawing a progress bar and from listing the heads that are left out on purpose."""
-    bar, level = transformers_logging.is_progress_bar_enabled(), transformers_logging.get_verbosity()
-    transformers_logging.disable_progress_bar()
-    transformers_logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(level)
-        if bar:
-            transformers_logging.enable_progress_bar()

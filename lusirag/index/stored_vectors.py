@@ -1,0 +1,36 @@
+"""From hits back to the vectors that are stored for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from lusirag.errors import IndexStateError
+from lusirag.index.segment import Segment
+from lusirag.index.snapshot import Snapshot
+from lusirag.types import Hit, Vectors
+
+
+def stored_vectors(snapshot: Snapshot, hits: Sequence[Hit]) -> Vectors:
+    """The vectors (n, dim) of passages, in their order; see `Index.vectors`."""
+    vectors = np.empty((len(hits), snapshot.manifest.embedder.dimension), dtype=np.float32)
+    for vector, hit in zip(vectors, hits, strict=True):
+        segment, row = _place(snapshot, hit)
+        vector[:] = segment.vectors[row]
+    return vectors
+
+
+def _place(snapshot: Snapshot, hit: Hit) -> tuple[Segment, int]:
+    """The segment and row of a passage: a document that was split has its chunks "<id>#1", "<id>#2", ... in a row."""
+    place = snapshot.find(hit.document_id)
+    if place is not None:
+        segment, position = place
+        rows = segment.rows_of(position)
+        number = "1" if hit.id == hit.document_id else hit.id.removeprefix(f"{hit.document_id}#")
+        row = rows.start + int(number) - 1 if number.isdecimal() else rows.stop
+        if rows.start <= row < rows.stop:
+            return segment, row
+    raise IndexStateError(
+        f"the passage {hit.id!r} is not in the index {snapshot.directory} as it is now; search again and use those hits"
+    )
