@@ -1,10 +1,15 @@
-"""A process that changes an index until it is killed, and says on standard output what is durable.
+"""Processes that change an index until they are killed, and say on standard output what is durable.
 
-Lines: "begin OPERATION FIRST STOP VERSION" before a change, "done" after it, "durable COUNT" while it adds.
+    python index_writer.py PATH
+
+For each line of standard input, a seed, it forks a process that has its imports done: "ready PID", then
+"begin OPERATION FIRST STOP VERSION" before a change, "done" after it, "durable COUNT" while it adds. When that process
+has ended: an empty line, so that the last one stands for itself however it broke off, and "ended".
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -21,11 +26,20 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-def main(path: str, seed: int) -> None:
+def main(path: str) -> None:
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            change(path, int(line))
+        os.waitpid(child, 0)
+        say("\nended")
+
+
+def change(path: str, seed: int) -> None:
     random = np.random.default_rng(seed)
     index = Index.open(path, WordEmbedder())
     version = 0
-    say("ready")
+    say(f"ready {os.getpid()}")
     while True:
         version += 1
         operation = str(random.choice(["add", "add", "delete", "compact"]))
@@ -46,4 +60,4 @@ def main(path: str, seed: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1])

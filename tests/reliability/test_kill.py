@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +17,7 @@ from fake_embedder import WordEmbedder, documents
 
 from lusirag.index import Index, verify_index
 
-KILLS = 16
+KILLS = 200
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
@@ -24,34 +27,48 @@ def test_every_acknowledged_change_survives_kill(tmp_path: Path) -> None:
     Index.create(path, WordEmbedder())
     model: dict[str, int] = {}  # id -> version
     midway = 0
-    for seed in range(KILLS):
-        lines = run_and_kill(path, seed, after=float(random.uniform(0.02, 0.6)))
-        midway += lines[-1] != "done"
-        assert verify_index(path).problems == []
-        index = Index.open(path, WordEmbedder())
-        replay(index, model, lines)
-        version = 1_000_000 + seed
-        index.add(documents(range(0, 1400, 100), version))
-        model.update({f"d{number}": version for number in range(0, 1400, 100)})
-        assert versions(index) == model
+    with writers(path) as server:
+        for seed in range(KILLS):
+            lines = run_and_kill(server, seed, after=float(random.uniform(0.005, 0.25)))
+            midway += lines[-1] != "done"
+            assert verify_index(path).problems == []
+            index = Index.open(path, WordEmbedder())
+            replay(index, model, lines)
+            version = 1_000_000 + seed
+            index.add(documents(range(0, 1400, 100), version))
+            model.update({f"d{number}": version for number in range(0, 1400, 100)})
+            assert versions(index) == model
     assert midway > KILLS // 4
 
 
-def run_and_kill(path: Path, seed: int, *, after: float) -> list[str]:
-    process = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("index_writer.py")), str(path), str(seed)],
+@contextmanager
+def writers(path: Path) -> Iterator[subprocess.Popen[str]]:
+    """What starts processes that change the index, one for each seed it is told."""
+    server = subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("index_writer.py")), str(path)],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
-    assert process.stdout is not None
-    with process.stdout as output:
-        assert output.readline() == "ready\n"
-        time.sleep(after)
-        process.kill()
-        lines = output.read().split("\n")[:-1]  # a half-written last line acknowledges nothing
-    process.wait()
-    return lines or ["done"]
+    with server:
+        yield server
+        assert server.stdin is not None
+        server.stdin.close()
+
+
+def run_and_kill(server: subprocess.Popen[str], seed: int, *, after: float) -> list[str]:
+    """Let a process change the index for some seconds, kill it, and return what it said."""
+    assert server.stdin is not None
+    assert server.stdout is not None
+    server.stdin.write(f"{seed}\n")
+    server.stdin.flush()
+    ready, pid = server.stdout.readline().split()
+    assert ready == "ready"
+    time.sleep(after)
+    os.kill(int(pid), signal.SIGKILL)
+    lines = list(iter(lambda: server.stdout.readline().removesuffix("\n"), "ended"))
+    return lines[:-1] or ["done"]  # the last one is empty, or half a line that acknowledges nothing
 
 
 def replay(index: Index, model: dict[str, int], lines: list[str]) -> None:
@@ -91,5 +108,10 @@ def apply(model: dict[str, int], operation: str, numbers: range, version: int) -
 
 def versions(index: Index) -> dict[str, int]:
     hits = index.search("everything", k=100_000)
-    assert len({hit.id for hit in hits}) == len(hits) == len(index)
+    names = {hit.id for hit in hits}
+    assert len(names) == len(hits) == len(index)
+    for number in range(0, 100, 9):
+        lexical = {hit.id for hit in index.search(str(number), k=100_000, mode="lexical")}
+        assert (f"d{number}" in lexical) == (f"d{number}" in names)
+        assert lexical <= names
     return {hit.id: int(hit.text.rpartition(" ")[2]) for hit in hits}
