@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from lusirag.embedding import Embedder
 
 Model = Annotated[
     str,
@@ -47,3 +51,16 @@ def on_devices(device: str | None) -> dict[str, Any]:
     if device is None or "," not in device:
         return {"device": device}
     return {"devices": [name.strip() for name in device.split(",") if name.strip()]}
+
+
+def model_loader(
+    *, runtime: str | None, device: str | None, dtype: str | None
+) -> Callable[[str, int | None], Embedder]:
+    """What loads the model of an index when it is first needed, from the recorded name and length of vectors."""
+
+    def load(name: str, dimension: int | None) -> Embedder:
+        from lusirag.embedding import Embedder
+
+        return Embedder.load(name, dimension=dimension, runtime=runtime, dtype=dtype, **on_devices(device))
+
+    return load

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lusirag.cli.console import note, output, shorten, write_json
-from lusirag.cli.options import Device, Dtype, IndexDirectory, Json, Runtime, on_devices
+from lusirag.cli.options import Device, Dtype, IndexDirectory, Json, Runtime, model_loader
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,12 +77,9 @@ def search(
     as_json: Json = False,
 ) -> None:
     """Search an index."""
-    from lusirag.embedding import Embedder
     from lusirag.index import Index
 
-    def load(name: str, dimension: int | None) -> Embedder:
-        return Embedder.load(name, dimension=dimension, runtime=runtime, dtype=dtype, **on_devices(device))
-
+    load = model_loader(runtime=runtime, device=device, dtype=dtype)
     with Index.open(directory, load, read_only=True) as index:
         if not index.complete:
             note("this index is not complete: `lusirag index` was interrupted; run it again to continue")

@@ -14,7 +14,8 @@ from lusirag.index.build import OnDuplicate
 from lusirag.index.fusion import Fusion
 from lusirag.index.index import Index
 from lusirag.index.language_report import LanguageReport, LanguageStatistics
-from lusirag.index.reports import AddReport, Progress, VerifyReport
+from lusirag.index.repair import repair_index
+from lusirag.index.reports import AddReport, Progress, RepairReport, VerifyReport
 from lusirag.index.verify import verify_index
 
 __all__ = [
@@ -25,6 +26,8 @@ __all__ = [
     "LanguageStatistics",
     "OnDuplicate",
     "Progress",
+    "RepairReport",
     "VerifyReport",
+    "repair_index",
     "verify_index",
 ]

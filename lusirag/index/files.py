@@ -152,7 +152,7 @@ def damaged(directory: Path, problem: str) -> IndexStateError:
     """The error for an index whose files are not what the manifest says."""
     return IndexStateError(
         f"index {directory} is damaged: {problem}. `lusirag verify {directory}` lists everything that is wrong; "
-        "restore the directory from a copy, or build the index again."
+        "`lusirag repair` rebuilds what follows from the rest, else restore the directory from a copy."
     )
 
 

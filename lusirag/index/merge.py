@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from lusirag.index import keys
 from lusirag.index.columns import conform, unify
+from lusirag.index.postings import Postings
 from lusirag.index.postings import merged as merged_postings
 from lusirag.index.segment import Segment
 from lusirag.index.writer import Writer
@@ -67,16 +68,28 @@ def merge(writer: Writer, run: slice) -> None:
     """
     segments = writer.snapshot.segments
     old = segments[run]
-    rows = sum(segment.live_rows for segment in old)
     merged = []
-    if rows:
-        schema = unify(segment.documents.schema for segment in old)
-        vectors = np.concatenate([segment.vectors[~segment.deleted] for segment in old])
-        postings = None
-        if writer.snapshot.manifest.lexical is not None:
-            postings = merged_postings([(segment.postings, ~segment.deleted) for segment in old])
-        merged = [writer.add_segment(_live_batches(old, schema), schema, vectors, _live_keys(old), postings)]
+    if any(segment.live_rows for segment in old):
+        lexical = writer.snapshot.manifest.lexical is not None
+        merged = [write_live(writer, old, [segment.postings for segment in old] if lexical else None)]
     writer.commit([*segments[: run.start], *merged, *segments[run.stop :]])
+
+
+def write_live(writer: Writer, segments: Sequence[Segment], postings: Sequence[Postings] | None) -> Segment:
+    """Write the live passages of segments, in their order, as one new segment.
+
+    Args:
+        writer: whose next commit may take it up.
+        segments: one live passage at least.
+        postings: of each segment, where the index has a lexical part.
+    """
+    schema = unify(segment.documents.schema for segment in segments)
+    vectors = np.concatenate([segment.vectors[~segment.deleted] for segment in segments])
+    counted = None
+    if postings is not None:
+        live = (~segment.deleted for segment in segments)
+        counted = merged_postings(list(zip(postings, live, strict=True)))
+    return writer.add_segment(_live_batches(segments, schema), schema, vectors, _live_keys(segments), counted)
 
 
 def _tier(segment: Segment, max_rows: int) -> int | None:

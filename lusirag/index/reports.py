@@ -52,3 +52,18 @@ class VerifyReport:
     def ok(self) -> bool:
         """Whether nothing is wrong."""
         return not self.problems
+
+
+@dataclass(frozen=True, slots=True)
+class RepairReport:
+    """What `repair_index` did.
+
+    Attributes:
+        rebuilt: the files that were written anew from what is sound.
+        lost: documents that are gone, as the file that held them is damaged.
+        returned: documents that may be back, as what said that they are deleted is damaged.
+    """
+
+    rebuilt: list[str]
+    lost: int
+    returned: int

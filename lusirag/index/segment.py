@@ -139,7 +139,7 @@ class Segment:
             IndexStateError: it is damaged.
         """
         folder = self.directory / "segments" / self.record.name
-        return _checked(self.directory, self.record, POSTINGS_FILE, lambda: _map_postings(folder, self.record.rows))
+        return _checked(self.directory, self.record, POSTINGS_FILE, lambda: map_postings(folder, self.record.rows))
 
     @property
     def live_rows(self) -> int:
@@ -188,8 +188,8 @@ def open_segment(directory: Path, record: SegmentRecord, dimension: int) -> Segm
             raise damaged(directory, problem)
     folder = directory / "segments" / record.name
     documents = _checked(directory, record, DOCUMENTS_FILE, lambda: Documents(folder / DOCUMENTS_FILE, record.rows))
-    vectors = _checked(directory, record, VECTORS_FILE, lambda: _map_vectors(folder, record.rows, dimension))
-    key = _checked(directory, record, KEYS_FILE, lambda: _map_keys(folder, record))
+    vectors = _checked(directory, record, VECTORS_FILE, lambda: map_vectors(folder, record.rows, dimension))
+    key = _checked(directory, record, KEYS_FILE, lambda: map_keys(folder, record))
     deleted = np.zeros(record.rows, dtype=np.bool_)
     if tombstones := record.tombstones:
         name = tombstones.path.rpartition("/")[2]
@@ -219,19 +219,22 @@ def _map_only_batch(path: Path, schema: pa.Schema, rows: int | None) -> pa.Recor
     return batch
 
 
-def _map_vectors(folder: Path, rows: int, dimension: int) -> Vectors:
+def map_vectors(folder: Path, rows: int, dimension: int) -> Vectors:
+    """The vectors (rows, dimension) of a segment's folder; ValueError where the file is something else."""
     schema = pa.schema([pa.field("vector", pa.list_(pa.float32(), dimension))])
     batch = _map_only_batch(folder / VECTORS_FILE, schema, rows)
     values = numbers(batch.column(0).flatten())
     return cast(Vectors, values.reshape(rows, dimension))
 
 
-def _map_postings(folder: Path, rows: int) -> Postings:
+def map_postings(folder: Path, rows: int) -> Postings:
+    """The lexical part of a segment's folder; ValueError where the files are something else."""
     lengths = _map_only_batch(folder / LENGTHS_FILE, LENGTHS_SCHEMA, rows)
     return read_postings(_map_only_batch(folder / POSTINGS_FILE, POSTINGS_SCHEMA, None), lengths)
 
 
-def _map_keys(folder: Path, record: SegmentRecord) -> keys.Keys:
+def map_keys(folder: Path, record: SegmentRecord) -> keys.Keys:
+    """The keys of a segment's folder; ValueError where the file is something else."""
     found = keys.Keys(_map_only_batch(folder / KEYS_FILE, keys.SCHEMA, record.documents))
     ends = found.first_rows.astype(np.int64) + found.rows
     if len(found) and (int(ends.max()) > record.rows or int(found.rows.min()) == 0):
