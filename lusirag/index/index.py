@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from lusirag.errors import IndexStateError, InvalidArgumentError
 from lusirag.index.analysis import Analyser, analyser_for
+from lusirag.index.ann.facts import ann_facts
 from lusirag.index.build import Build, CommitPolicy, OnDuplicate
 from lusirag.index.create import embedder_for, new_index
 from lusirag.index.fusion import Fusion, Method
@@ -20,10 +21,11 @@ from lusirag.index.hits import to_document
 from lusirag.index.incoming import as_batches
 from lusirag.index.language_report import LanguageReport
 from lusirag.index.manifest import FORMAT_VERSION, MANIFEST_FILE
-from lusirag.index.merge import groups, largest_segment, merge
+from lusirag.index.merge import groups, merge
 from lusirag.index.passages import PassageMaker
 from lusirag.index.reports import AddReport, Progress, VerifyReport
 from lusirag.index.search import candidates, check_search, checked_ids, checked_k, query_vectors, search_snapshot
+from lusirag.index.segment import largest_segment
 from lusirag.index.snapshot import Snapshot, open_snapshot
 from lusirag.index.stored_vectors import stored_vectors
 from lusirag.index.token_counts import language_report
@@ -61,6 +63,9 @@ class Index:
         overlap: int = 32,
         identify_languages: bool = True,
         lexical: bool | None = None,
+        ann: str = "auto",
+        memory: str | int | None = None,
+        expected_passages: int | None = None,
         overwrite: bool = False,
     ) -> Self:
         """Make an empty index.
@@ -73,10 +78,15 @@ class Index:
             overlap: tokens that neighbouring chunks of a document share.
             identify_languages: find out the language of documents that come without one.
             lexical: prepare lexical and hybrid search too; None does so where the embedder has a tokenizer.
+            ann: how large segments are searched: "flat" (exactly), "hnsw", "ivf", "ivf-pq", "binary", a FAISS factory
+                string, or "auto": exactly while that is quick, then the quickest that fits in `memory`.
+            memory: what search may take of it, in bytes or as "2GB"; None for as much as it needs.
+            expected_passages: how many there will be, so that what cannot fit is refused before it is built.
             overwrite: replace an index that is at `path`.
 
         Raises:
-            InvalidArgumentError: chunk_tokens or overlap out of range, or lexical=True without a tokenizer.
+            InvalidArgumentError: chunk_tokens or overlap out of range, lexical=True without a tokenizer, an ann that
+                FAISS does not know, or passages that will not fit in `memory`.
             IndexStateError: the directory holds an index (without `overwrite`) or something else.
             StorageError: the directory cannot be written.
         """
@@ -87,6 +97,9 @@ class Index:
             overlap=overlap,
             identify_languages=identify_languages,
             lexical=lexical,
+            ann=ann,
+            memory=memory,
+            expected_passages=expected_passages,
             overwrite=overwrite,
         )
         return cls(snapshot, embedder, read_only=False)
@@ -355,7 +368,7 @@ class Index:
             "sources": list(manifest.sources),
             "created": manifest.created,
             "updated": manifest.updated,
-            "ann": dict(manifest.ann),
+            "ann": ann_facts(snapshot),
             "metric": manifest.metric,
             "lexical": None if manifest.lexical is None else manifest.lexical.analyser,
             "format_version": FORMAT_VERSION,

@@ -18,14 +18,7 @@ from lusirag.index.postings import merged as merged_postings
 from lusirag.index.segment import Segment
 from lusirag.index.writer import Writer
 
-# One segment's vectors are held in memory when it is written, so this bounds the memory of a merge.
-SEGMENT_VECTOR_BYTES = 256 << 20
 FACTOR = 8
-
-
-def largest_segment(dimension: int) -> int:
-    """Passages that one segment may hold."""
-    return max(1024, SEGMENT_VECTOR_BYTES // (4 * dimension))
 
 
 def next_merge(segments: Sequence[Segment], max_rows: int) -> slice | None:
