@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from lusirag.errors import InvalidArgumentError
 from lusirag.index import flat
+from lusirag.index.filters import Where, matching
 from lusirag.index.hits import to_hit
 from lusirag.index.languages import allowed_rows
 from lusirag.index.snapshot import Snapshot
@@ -27,18 +28,22 @@ def search_snapshot(
     ]
 
 
-def candidates(snapshot: Snapshot, languages: Sequence[str] | None) -> list[flat.Candidates]:
-    """The passages of each segment that may be found: live ones, in one of `languages` when given."""
-    if languages is None:
-        return [flat.Candidates(part.vectors, part.live, part.live_rows) for part in snapshot.segments]
-    return [
-        flat.Candidates(segment.vectors, bitmap, count)
-        for segment, (bitmap, count) in zip(snapshot.segments, allowed_rows(snapshot, languages), strict=True)
-    ]
+def candidates(
+    snapshot: Snapshot, languages: Sequence[str] | None, where: Where | None = None
+) -> list[flat.Candidates]:
+    """The passages of each segment that may be found: live, in one of `languages` if given, let through by `where`."""
+    segments = snapshot.segments
+    allowed = [(part.live, part.live_rows) for part in segments]
+    if languages is not None:
+        allowed = allowed_rows(snapshot, languages)
+    if where is not None:
+        both = [live & found for (live, _), found in zip(allowed, matching(snapshot, where), strict=True)]
+        allowed = [(bitmap, int(np.bitwise_count(bitmap).sum())) for bitmap in both]
+    return [flat.Candidates(part.vectors, *rows) for part, rows in zip(segments, allowed, strict=True)]
 
 
-def check_search(queries: Sequence[str], mode: str, where: object) -> None:
-    """Refuse queries, modes and filters that this version cannot serve."""
+def check_search(queries: Sequence[str], mode: str) -> None:
+    """Refuse queries and modes that this version cannot serve."""
     if isinstance(queries, str):
         raise InvalidArgumentError("queries must be a list of str; for one query use search")
     for query in queries:
@@ -48,8 +53,18 @@ def check_search(queries: Sequence[str], mode: str, where: object) -> None:
             raise InvalidArgumentError("the query is empty; give a question or some words")
     if mode != "dense":
         raise InvalidArgumentError(f"mode is {mode!r}; this version of lusirag has only 'dense'")
-    if where is not None:
-        raise InvalidArgumentError("this version of lusirag has no where filter; it must be None")
+
+
+def checked_queries(vectors: npt.ArrayLike, dimension: int) -> npt.NDArray[np.float32]:
+    """Query vectors (n, dimension) brought to unit length."""
+    queries = np.asarray(vectors, dtype=np.float32)
+    if queries.ndim != 2 or queries.shape[1] != dimension:
+        raise InvalidArgumentError(f"query vectors must have shape (n, {dimension}), not {queries.shape}")
+    lengths = np.linalg.norm(queries.astype(np.float64), axis=1, keepdims=True)  # (n, 1)
+    if not np.all(np.isfinite(lengths) & (lengths > 0)):
+        raise InvalidArgumentError("a query vector is zero or not finite")
+    unit: npt.NDArray[np.float32] = (queries / lengths).astype(np.float32)
+    return unit
 
 
 def checked_k(k: object) -> int:

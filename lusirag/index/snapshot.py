@@ -8,8 +8,10 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from lusirag.errors import IndexStateError
+from lusirag.index.columns import unify
 from lusirag.index.keys import hash_id
 from lusirag.index.manifest import Manifest, read_manifest
 from lusirag.index.segment import Segment, open_segment
@@ -50,6 +52,11 @@ class Snapshot:
             found = np.bincount(codes[~segment.deleted], minlength=len(names))
             counts.update({name: int(count) for name, count in zip(names, found, strict=True) if count})
         return counts
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """The columns of all segments, each of a type that holds the values of every segment."""
+        return unify(segment.documents.schema for segment in self.segments)
 
     def find(self, document_id: str) -> tuple[Segment, int] | None:
         """The segment that holds a document and its position in the segment's keys; None when there is none."""

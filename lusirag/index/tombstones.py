@@ -48,3 +48,8 @@ def read_tombstones(path: Path, rows: int) -> Mask:
 def to_bitmap(mask: Mask) -> Bitmap:
     """Pack a mask eight rows to a byte, least significant bit first, as FAISS and Arrow do."""
     return np.packbits(mask, bitorder="little")
+
+
+def to_mask(bitmap: Bitmap, rows: int) -> Mask:
+    """Unpack what `to_bitmap` packed."""
+    return np.unpackbits(bitmap, count=rows, bitorder="little").view(np.bool_)
