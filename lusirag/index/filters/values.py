@@ -60,7 +60,7 @@ def _number(value: Any, kind: pa.DataType) -> int | float | Decimal:
         # A whole number stays exact, where DuckDB would round the column to floats.
         number = int(number) if math.isfinite(number) and number == int(number) else float(number)
     if isinstance(number, int) and abs(number) >= _HUGEINT:
-        return math.copysign(math.inf, number)
+        return _infinity(number)
     return number
 
 
@@ -68,7 +68,11 @@ def _as_float(value: int | float | Decimal) -> float:
     try:
         return float(value)
     except OverflowError:
-        return math.copysign(math.inf, value)
+        return _infinity(value)
+
+
+def _infinity(value: int | float | Decimal) -> float:
+    return math.inf if value > 0 else -math.inf
 
 
 def _text(value: Any, kind: pa.DataType) -> str:
