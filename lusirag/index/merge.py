@@ -60,6 +60,19 @@ def groups(segments: Sequence[Segment], max_rows: int) -> list[slice]:
     return found
 
 
+def compact(writer: Writer) -> None:
+    """Write the live passages of all segments in as few as is sensible.
+
+    Raises:
+        StorageError: the file system refuses; what was merged before stays merged.
+    """
+    runs = groups(writer.snapshot.segments, largest_segment(writer.snapshot.manifest.embedder.dimension))
+    for run in reversed(runs):  # from the end, so that the places of the runs before stay right
+        segments = writer.snapshot.segments[run]
+        if len(segments) > 1 or segments[0].record.deleted_rows:
+            merge(writer, run)
+
+
 def merge(writer: Writer, run: slice) -> None:
     """Write the live passages of adjacent segments as one new segment, and commit.
 
