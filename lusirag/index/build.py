@@ -134,7 +134,7 @@ class Build:
         return fresh
 
     def _embed(self, passages: pa.RecordBatch, documents: Sequence[tuple[str, int, slice]]) -> None:
-        vectors, terms = self._maker.embed(passages), self._maker.terms(passages)
+        vectors, terms = self._maker.embed(passages)
         self._steady = False
         for document_id, _, _ in documents:
             self._count(**{"replaced" if self._retire(document_id) else "added": 1})

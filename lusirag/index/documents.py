@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,11 @@ from lusirag.corpus import CHUNK_COLUMN, CHUNK_TYPE
 from lusirag.errors import IndexStateError
 from lusirag.index.columns import CORPUS, numbers
 from lusirag.index.files import damaged
+from lusirag.index.recent import Recent
+from lusirag.index.tombstones import Bitmap
 
 _CACHED_BATCHES = 256
+_KEPT_FILTERS = 16
 
 
 class Documents:
@@ -23,6 +26,10 @@ class Documents:
 
     NOTE: what is read is validated first. The sizes of the files were checked when the index was opened, but a flipped
     byte in an offset would otherwise make Arrow read outside the buffer and end the process.
+
+    Attributes:
+        schema: the columns.
+        recent_filters: which rows the filters of the last searches let through; see `filters.masks`.
     """
 
     def __init__(self, path: Path, rows: int) -> None:
@@ -38,6 +45,8 @@ class Documents:
         self._rows = rows
         self._offsets: npt.NDArray[np.int64] | None = None
         self._cache: dict[int, pa.RecordBatch] = {}
+        self._whole: dict[tuple[str, str | None], pa.ChunkedArray] = {}
+        self.recent_filters: Recent[Hashable, Bitmap] = Recent(_KEPT_FILTERS)
 
     @property
     def offsets(self) -> npt.NDArray[np.int64]:
@@ -78,6 +87,20 @@ class Documents:
             batch = self._batch(reader, number)
             self._validate(batch)
             yield batch
+
+    def column(self, name: str, field: str | None = None) -> pa.ChunkedArray:
+        """All values of a column, or of one field of a struct column: validated when first read, then kept mapped."""
+        found = self._whole.get((name, field))
+        if found is None:
+            chunks = [batch.column(0) for batch in self.batches([name])]
+            kind = self.schema.field(name).type
+            if field is not None:
+                chunks, kind = [chunk.field(field) for chunk in chunks], kind.field(field).type
+            found = pa.chunked_array(chunks, kind)
+            if len(found) != self._rows:
+                raise self._damaged(f"it holds {len(found)} rows instead of {self._rows}")
+            self._whole[name, field] = found
+        return found
 
     def codes(self, column: str) -> tuple[npt.NDArray[np.int32], tuple[Any, ...]]:
         """A text column as numbers (rows,) into the tuple of its distinct values."""

@@ -14,6 +14,10 @@ from lusirag.types import Vectors
 # importing it takes a quarter of the time of `lusirag search`.
 SMALL = 50_000_000
 
+# Where at most one row in so many is allowed, copying those rows is cheaper than passing over all. Not for a single
+# query over many vectors: there FAISS skips rows as quickly (measured by benchmarks/filters.py).
+FEW = 8
+
 
 def load_faiss() -> Any:
     """Import FAISS.
@@ -45,10 +49,17 @@ def largest_inner_products(
     Returns:
         Scores (n, k) from large to small and row numbers (n, k); -1 where fewer than k rows are allowed.
     """
-    if len(queries) * vectors.size <= SMALL:
+    n, rows = len(queries), len(vectors)
+    small = n * vectors.size <= SMALL
+    count = int(np.bitwise_count(allowed).sum())
+    if k <= count <= rows // FEW and (small or n > 1):
+        places = np.flatnonzero(np.unpackbits(allowed, count=rows, bitorder="little"))
+        every = np.packbits(np.ones(count, dtype=np.bool_), bitorder="little")
+        scores, best = largest_inner_products(queries, vectors[places], k, every)
+        return scores, places[best]
+    if small:
         return _by_numpy(queries, vectors, k, allowed)
     faiss = load_faiss()
-    n, rows = len(queries), len(vectors)
     scores = np.empty((n, k), dtype=np.float32)
     found = np.empty((n, k), dtype=np.int64)
     # NOTE: the selector is given even when all rows are allowed: one code path, and for a single query FAISS's

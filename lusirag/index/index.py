@@ -8,28 +8,27 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
-import numpy as np
 import numpy.typing as npt
 
 from lusirag.errors import IndexStateError, InvalidArgumentError
 from lusirag.index.analysis import Analyser, analyser_for
-from lusirag.index.ann.facts import ann_facts
 from lusirag.index.build import Build, CommitPolicy, OnDuplicate
 from lusirag.index.create import embedder_for, new_index
+from lusirag.index.deletion import delete_documents
+from lusirag.index.filters import Where
 from lusirag.index.fusion import Fusion, Method
 from lusirag.index.hits import to_document
 from lusirag.index.incoming import as_batches
+from lusirag.index.info import describe
 from lusirag.index.language_report import LanguageReport
-from lusirag.index.manifest import FORMAT_VERSION, MANIFEST_FILE
-from lusirag.index.merge import groups, merge
+from lusirag.index.merge import compact
 from lusirag.index.passages import PassageMaker
 from lusirag.index.reports import AddReport, Progress, VerifyReport
-from lusirag.index.search import candidates, check_search, checked_ids, checked_k, query_vectors, search_snapshot
-from lusirag.index.segment import largest_segment
+from lusirag.index.requests import check_search, checked_ids, checked_k, checked_queries
+from lusirag.index.search import candidates, query_vectors, search_snapshot
 from lusirag.index.snapshot import Snapshot, open_snapshot
 from lusirag.index.stored_vectors import stored_vectors
 from lusirag.index.token_counts import language_report
-from lusirag.index.tombstones import Mask
 from lusirag.index.verify import verify_index
 from lusirag.index.writer import Writer, writing
 from lusirag.types import Document, Encoder, Hit, Vectors
@@ -213,38 +212,26 @@ class Index:
             raise InvalidArgumentError(f"sources must be a list of str, not {sources!r}")
         return self._build(documents, on_duplicate, ("error", "skip"), sources, progress, commit_passages)
 
-    def delete(self, ids: Iterable[str]) -> int:
-        """Delete documents by id, with all their passages; return how many there were. Unknown ids are no error."""
-        wanted = dict.fromkeys(checked_ids(ids))
+    def delete(self, ids: Iterable[str] | None = None, *, where: Where | None = None) -> int:
+        """Delete documents with all their passages; return how many there were.
+
+        Args:
+            ids: which; unknown ids are no error. None means all that `where` lets through.
+            where: a filter as for `search`: documents any of whose passages match; among `ids` when both are given.
+
+        Raises:
+            InvalidArgumentError: neither is given, or a filter that cannot be used.
+            IndexStateError: read-only, closed, or locked by another writer.
+            StorageError: the file system refuses; nothing is deleted.
+        """
+        wanted = None if ids is None else checked_ids(ids)
         with self._writing() as writer:
-            deleted: dict[str, Mask] = {}
-            count = 0
-            for document_id in wanted:
-                if (place := writer.snapshot.find(document_id)) is not None:
-                    segment, position = place
-                    mask = deleted.setdefault(segment.record.name, segment.deleted.copy())
-                    mask[segment.rows_of(position)] = True
-                    count += 1
-            if count:
-                names = [segment.record.name for segment in writer.snapshot.segments]
-                writer.commit(
-                    [
-                        writer.add_tombstones(segment, deleted[name]) if name in deleted else segment
-                        for name, segment in zip(names, writer.snapshot.segments, strict=True)
-                    ]
-                )
-        return count
+            return delete_documents(writer, wanted, where)
 
     def compact(self) -> None:
         """Rewrite the index without what is deleted, in as few segments as is sensible. Searching finds the same."""
         with self._writing() as writer:
-            max_rows = largest_segment(writer.snapshot.manifest.embedder.dimension)
-            runs = groups(writer.snapshot.segments, max_rows)
-            # From the end, so that the places of the runs before stay right.
-            for run in reversed(runs):
-                segments = writer.snapshot.segments[run]
-                if len(segments) > 1 or segments[0].record.deleted_rows:
-                    merge(writer, run)
+            compact(writer)
 
     def verify(self) -> VerifyReport:
         """Check every byte of the index as it is on disk now; see `verify_index`."""
@@ -255,7 +242,7 @@ class Index:
         query: str,
         k: int = 10,
         mode: str = "dense",
-        where: object = None,
+        where: Where | None = None,
         languages: Sequence[str] | None = None,
         instruction: str | None = None,
         *,
@@ -268,7 +255,10 @@ class Index:
             k: how many hits; all passages when there are fewer.
             mode: "dense", by meaning; "lexical", by words in common (BM25 over the model's pieces); "hybrid", both.
                 Where hardly a piece of the query occurs in the index, "hybrid" goes by meaning alone and logs so.
-            where: must be None in this version.
+            where: only passages that match: SQL such as "year >= 1990 AND language = 'de'", or a dict such as
+                {"year": {"$gte": 1990}, "language": "de"} with $eq $neq $gt $gte $lt $lte $in $nin $and $or $not, in
+                which a null equals None alone. Columns: the user's own, id (the document's), title, language, source
+                and text. See README, "Filters".
             languages: BCP 47 tags; only passages in one of them ("zh" includes "zh-Hant"). None searches all.
             instruction: what kind of passages to look for, for models that take one.
             fusion: how "hybrid" puts both rankings together: "rrf" by ranks, "weighted" by scores, or a `Fusion`.
@@ -283,7 +273,7 @@ class Index:
         queries: Sequence[str],
         k: int = 10,
         mode: str = "dense",
-        where: object = None,
+        where: Where | None = None,
         languages: Sequence[str] | None = None,
         instruction: str | None = None,
         *,
@@ -291,10 +281,10 @@ class Index:
     ) -> list[list[Hit]]:
         """Answer several queries at once; arguments and errors as for `search`, one list of hits a query."""
         snapshot = self._snapshot
-        check_search(snapshot, queries, mode, where)
+        check_search(snapshot, queries, mode)
         k = checked_k(k)
         fusion = fusion if isinstance(fusion, Fusion) else Fusion(fusion)
-        allowed = candidates(snapshot, languages)
+        allowed = candidates(snapshot, languages, where)
         if not queries or not any(part.rows for part in allowed):
             return [[] for _ in queries]
         vectors = None if mode == "lexical" else query_vectors(self.embedder, queries, instruction)
@@ -302,7 +292,12 @@ class Index:
         return search_snapshot(snapshot, allowed, k, vectors=vectors, terms=terms, fusion=fusion)
 
     def search_vectors(
-        self, vectors: npt.ArrayLike, k: int = 10, *, languages: Sequence[str] | None = None
+        self,
+        vectors: npt.ArrayLike,
+        k: int = 10,
+        *,
+        where: Where | None = None,
+        languages: Sequence[str] | None = None,
     ) -> list[list[Hit]]:
         """Search with query vectors (n, dim) that are at hand; they are brought to unit length.
 
@@ -311,15 +306,8 @@ class Index:
         """
         snapshot = self._snapshot
         k = checked_k(k)
-        dimension = snapshot.manifest.embedder.dimension
-        queries = np.asarray(vectors, dtype=np.float32)
-        if queries.ndim != 2 or queries.shape[1] != dimension:
-            raise InvalidArgumentError(f"query vectors must have shape (n, {dimension}), not {queries.shape}")
-        lengths = np.linalg.norm(queries.astype(np.float64), axis=1, keepdims=True)  # (n, 1)
-        if not np.all(np.isfinite(lengths) & (lengths > 0)):
-            raise InvalidArgumentError("a query vector is zero or not finite")
-        unit = (queries / lengths).astype(np.float32)
-        return search_snapshot(snapshot, candidates(snapshot, languages), k, vectors=unit)
+        unit = checked_queries(vectors, snapshot.manifest.embedder.dimension)
+        return search_snapshot(snapshot, candidates(snapshot, languages, where), k, vectors=unit)
 
     def get(self, ids: Iterable[str]) -> list[Document]:
         """Documents by id, in the order asked for; ids that are not there are left out. Null columns are dropped."""
@@ -347,32 +335,7 @@ class Index:
 
     def info(self) -> dict[str, Any]:
         """What the index holds: documents, passages, languages (live passages each), columns, model, size and more."""
-        snapshot = self._snapshot
-        manifest = snapshot.manifest
-        chunking = manifest.chunking
-        return {
-            "documents": snapshot.documents,
-            "passages": snapshot.passages,
-            "deleted": sum(record.deleted_documents for record in manifest.segments),
-            "segments": len(manifest.segments),
-            "dimension": manifest.embedder.dimension,
-            "embedder": manifest.embedder.name,
-            "fingerprint": manifest.embedder.fingerprint,
-            "generation": manifest.generation,
-            "bytes": sum(file.bytes for file in manifest.files()) + (self.path / MANIFEST_FILE).stat().st_size,
-            "languages": snapshot.languages,
-            "columns": dict(manifest.columns),
-            "chunking": None if chunking is None else {"tokens": chunking.tokens, "overlap": chunking.overlap},
-            "identify_languages": manifest.identify_languages,
-            "complete": manifest.complete,
-            "sources": list(manifest.sources),
-            "created": manifest.created,
-            "updated": manifest.updated,
-            "ann": ann_facts(snapshot),
-            "metric": manifest.metric,
-            "lexical": None if manifest.lexical is None else manifest.lexical.analyser,
-            "format_version": FORMAT_VERSION,
-        }
+        return describe(self._snapshot)
 
     def language_report(self, *, sample: int | None = 1000, seed: int = 0) -> LanguageReport:
         """How well the model's tokenizer serves each language; see `token_counts.language_report`."""

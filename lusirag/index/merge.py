@@ -15,7 +15,7 @@ from lusirag.index import keys
 from lusirag.index.columns import conform, unify
 from lusirag.index.postings import Postings
 from lusirag.index.postings import merged as merged_postings
-from lusirag.index.segment import Segment
+from lusirag.index.segment import Segment, largest_segment
 from lusirag.index.writer import Writer
 
 FACTOR = 8
@@ -51,6 +51,19 @@ def groups(segments: Sequence[Segment], max_rows: int) -> list[slice]:
         found.append(run)
         start = run.stop
     return found
+
+
+def compact(writer: Writer) -> None:
+    """Write the live passages of all segments in as few as is sensible, each with the structure it should have now.
+
+    Raises:
+        StorageError: the file system refuses; what was merged before stays merged.
+    """
+    runs = groups(writer.snapshot.segments, largest_segment(writer.snapshot.manifest.embedder.dimension))
+    for run in reversed(runs):  # from the end, so that the places of the runs before stay right
+        segments = writer.snapshot.segments[run]
+        if len(segments) > 1 or segments[0].record.deleted_rows or not writer.up_to_date(segments[0]):
+            merge(writer, run)
 
 
 def merge(writer: Writer, run: slice) -> None:

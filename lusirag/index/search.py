@@ -1,20 +1,18 @@
-"""From queries to hits in one snapshot, and the checks of what a caller asks for."""
+"""From queries to hits in one snapshot: by meaning, by words, or by both."""
 
 from __future__ import annotations
 
 import logging
-import operator
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Literal, get_args
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from lusirag.errors import InvalidArgumentError
 from lusirag.index import flat
 from lusirag.index.analysis import Terms
 from lusirag.index.ann.nearest import nearest
 from lusirag.index.files import damaged
+from lusirag.index.filters import Where, matching
 from lusirag.index.fusion import Fusion, Scores, fuse
 from lusirag.index.hits import to_hit
 from lusirag.index.languages import allowed_rows
@@ -27,7 +25,6 @@ from lusirag.types import Encoder, Hit, Vectors
 
 logger = logging.getLogger(__name__)
 
-Mode = Literal["dense", "lexical", "hybrid"]
 KNOWN_SHARE = 0.5  # of a query's terms that must occur in the index, else hybrid search goes by meaning alone
 
 
@@ -126,52 +123,15 @@ def query_vectors(embedder: Encoder, queries: Sequence[str], instruction: str | 
     return checked_vectors(embedder.encode_queries(queries, instruction=instruction), len(queries), embedder)
 
 
-def candidates(snapshot: Snapshot, languages: Sequence[str] | None) -> list[flat.Candidates]:
-    """The passages of each segment that may be found: live ones, in one of `languages` when given."""
-    if languages is None:
-        return [flat.Candidates(part.vectors, part.live, part.live_rows) for part in snapshot.segments]
-    return [
-        flat.Candidates(segment.vectors, bitmap, count)
-        for segment, (bitmap, count) in zip(snapshot.segments, allowed_rows(snapshot, languages), strict=True)
-    ]
-
-
-def check_search(snapshot: Snapshot, queries: Sequence[str], mode: str, where: object) -> None:
-    """Refuse queries, modes and filters that cannot be served."""
-    if isinstance(queries, str):
-        raise InvalidArgumentError("queries must be a list of str; for one query use search")
-    for query in queries:
-        if not isinstance(query, str):
-            raise InvalidArgumentError(f"a query must be a str, not {type(query).__name__}")
-        if not query.strip():
-            raise InvalidArgumentError("the query is empty; give a question or some words")
-    if mode not in get_args(Mode):
-        raise InvalidArgumentError(f"mode is {mode!r}; allowed: {', '.join(get_args(Mode))}")
-    if mode != "dense" and snapshot.manifest.lexical is None:
-        raise InvalidArgumentError(
-            f"mode is {mode!r}, but this index was made without a lexical part; "
-            "use mode='dense', or build the index again with this version"
-        )
+def candidates(
+    snapshot: Snapshot, languages: Sequence[str] | None, where: Where | None = None
+) -> list[flat.Candidates]:
+    """The passages of each segment that may be found: live, in one of `languages` if given, let through by `where`."""
+    segments = snapshot.segments
+    allowed = [(part.live, part.live_rows) for part in segments]
+    if languages is not None:
+        allowed = allowed_rows(snapshot, languages)
     if where is not None:
-        raise InvalidArgumentError("this version of lusirag has no where filter; it must be None")
-
-
-def checked_k(k: object, name: str = "k") -> int:
-    """How many hits, as an int of at least 1."""
-    try:
-        number = operator.index(k)  # type: ignore[arg-type]
-    except TypeError:
-        number = 0
-    if number < 1 or isinstance(k, bool):
-        raise InvalidArgumentError(f"{name} is {k!r}; it must be a whole number of at least 1")
-    return number
-
-
-def checked_ids(ids: Iterable[str]) -> list[str]:
-    """Document ids as a list of str."""
-    if isinstance(ids, str):
-        raise InvalidArgumentError("ids must be a list of str, not one str")
-    wanted = list(ids)
-    if wrong := [name for name in wanted if not isinstance(name, str)]:
-        raise InvalidArgumentError(f"ids must be str; one is {wrong[0]!r}")
-    return wanted
+        both = [live & found for (live, _), found in zip(allowed, matching(snapshot, where), strict=True)]
+        allowed = [(bitmap, int(np.bitwise_count(bitmap).sum())) for bitmap in both]
+    return [flat.Candidates(part.vectors, *rows) for part, rows in zip(segments, allowed, strict=True)]

@@ -8,8 +8,10 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from lusirag.errors import IndexStateError
+from lusirag.index.columns import unify
 from lusirag.index.keys import hash_id
 from lusirag.index.lexical import Lexicon
 from lusirag.index.manifest import Manifest, read_manifest
@@ -56,6 +58,11 @@ class Snapshot:
     def lexicon(self) -> Lexicon:
         """What lexical search needs of all segments, opened when it is first needed."""
         return Lexicon(self.segments)
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """The columns of all segments, each of a type that holds the values of every segment."""
+        return unify(segment.documents.schema for segment in self.segments)
 
     def find(self, document_id: str) -> tuple[Segment, int] | None:
         """The segment that holds a document and its position in the segment's keys; None when there is none."""

@@ -14,7 +14,7 @@ from lusirag.corpus import passage_text
 from lusirag.errors import ModelError
 from lusirag.index.language_report import LanguageReport, LanguageStatistics
 from lusirag.index.parallel_text import ENGLISH, english_articles, relative_length
-from lusirag.index.search import checked_k
+from lusirag.index.requests import checked_k
 from lusirag.index.segment import Segment
 from lusirag.index.snapshot import Snapshot
 from lusirag.types import Encoder

@@ -51,5 +51,5 @@ def to_bitmap(mask: Mask) -> Bitmap:
 
 
 def to_mask(bitmap: Bitmap, rows: int) -> Mask:
-    """What `to_bitmap` packed."""
-    return np.unpackbits(bitmap, count=rows, bitorder="little").astype(np.bool_)
+    """Unpack what `to_bitmap` packed."""
+    return np.unpackbits(bitmap, count=rows, bitorder="little").view(np.bool_)

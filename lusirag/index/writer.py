@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from lusirag import __version__
 from lusirag.errors import LusiragError
-from lusirag.index.ann.kinds import structure_for
+from lusirag.index.ann.kinds import KINDS, structure_for
 from lusirag.index.columns import unify, user_fields
 from lusirag.index.files import storage_errors
 from lusirag.index.lock import writer_lock
@@ -64,6 +64,15 @@ class Writer:
         dimension = manifest.embedder.dimension
         live = sum(record.rows - record.deleted_rows for record in manifest.segments)
         return structure_for(manifest.ann, rows, max(live, rows), largest_segment(dimension), dimension)
+
+    def up_to_date(self, segment: Segment) -> bool:
+        """Whether a segment has the structure that it would get now, as `auto` decides anew while an index grows.
+
+        A factory string says what it says, and is not tried again where a segment was too small to be trained.
+        """
+        record = segment.record
+        named = self.snapshot.manifest.ann.kind in KINDS
+        return not named or record.structure == self.structure_for(record.rows)
 
     def add_tombstones(self, segment: Segment, deleted: Mask) -> Segment:
         """Write which rows of a segment are deleted from the next generation on."""

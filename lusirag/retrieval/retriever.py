@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from lusirag.errors import InvalidArgumentError
 from lusirag.index import Fusion, Index
+from lusirag.index.filters import Where
 from lusirag.index.fusion import Method
-from lusirag.index.search import checked_k
+from lusirag.index.requests import checked_k
 from lusirag.retrieval.diversity import maximal_marginal_relevance
 from lusirag.retrieval.grouping import best_passages, fetch_documents
 from lusirag.retrieval.reranking import Reranker, rerank
@@ -74,7 +75,7 @@ class Retriever:
         k: int = 10,
         *,
         mode: str = "dense",
-        where: object = None,
+        where: Where | None = None,
         languages: Sequence[str] | None = None,
         instruction: str | None = None,
         fusion: Fusion | Method = "rrf",
@@ -96,7 +97,7 @@ class Retriever:
         k: int = 10,
         *,
         mode: str = "dense",
-        where: object = None,
+        where: Where | None = None,
         languages: Sequence[str] | None = None,
         instruction: str | None = None,
         fusion: Fusion | Method = "rrf",

@@ -1,0 +1,66 @@
+"""Checks of what a caller asks an index for."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Sequence
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from lusirag.errors import InvalidArgumentError
+from lusirag.index.snapshot import Snapshot
+
+Mode = Literal["dense", "lexical", "hybrid"]
+
+
+def check_search(snapshot: Snapshot, queries: Sequence[str], mode: str) -> None:
+    """Refuse queries and modes that cannot be served."""
+    if isinstance(queries, str):
+        raise InvalidArgumentError("queries must be a list of str; for one query use search")
+    for query in queries:
+        if not isinstance(query, str):
+            raise InvalidArgumentError(f"a query must be a str, not {type(query).__name__}")
+        if not query.strip():
+            raise InvalidArgumentError("the query is empty; give a question or some words")
+    if mode not in get_args(Mode):
+        raise InvalidArgumentError(f"mode is {mode!r}; allowed: {', '.join(get_args(Mode))}")
+    if mode != "dense" and snapshot.manifest.lexical is None:
+        raise InvalidArgumentError(
+            f"mode is {mode!r}, but this index was made without a lexical part; "
+            "use mode='dense', or build the index again with this version"
+        )
+
+
+def checked_queries(vectors: npt.ArrayLike, dimension: int) -> npt.NDArray[np.float32]:
+    """Query vectors (n, dimension) brought to unit length."""
+    queries = np.asarray(vectors, dtype=np.float32)
+    if queries.ndim != 2 or queries.shape[1] != dimension:
+        raise InvalidArgumentError(f"query vectors must have shape (n, {dimension}), not {queries.shape}")
+    lengths = np.linalg.norm(queries.astype(np.float64), axis=1, keepdims=True)  # (n, 1)
+    if not np.all(np.isfinite(lengths) & (lengths > 0)):
+        raise InvalidArgumentError("a query vector is zero or not finite")
+    unit: npt.NDArray[np.float32] = (queries / lengths).astype(np.float32)
+    return unit
+
+
+def checked_k(k: object, name: str = "k") -> int:
+    """How many hits, as an int of at least 1."""
+    try:
+        number = operator.index(k)  # type: ignore[arg-type]
+    except TypeError:
+        number = 0
+    if number < 1 or isinstance(k, bool):
+        raise InvalidArgumentError(f"{name} is {k!r}; it must be a whole number of at least 1")
+    return number
+
+
+def checked_ids(ids: Iterable[str]) -> list[str]:
+    """Document ids as a list of str."""
+    if isinstance(ids, str):
+        raise InvalidArgumentError("ids must be a list of str, not one str")
+    wanted = list(ids)
+    if wrong := [name for name in wanted if not isinstance(name, str)]:
+        raise InvalidArgumentError(f"ids must be str; one is {wrong[0]!r}")
+    return wanted
