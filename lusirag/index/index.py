@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 from lusirag.errors import IndexStateError, InvalidArgumentError
 from lusirag.index.analysis import Analyser, analyser_for
+from lusirag.index.ann.records import RecallRecord
+from lusirag.index.ann.tuning import measure
 from lusirag.index.build import Build, CommitPolicy, OnDuplicate
 from lusirag.index.create import embedder_for, new_index
 from lusirag.index.deletion import delete_documents
@@ -340,6 +342,25 @@ class Index:
     def language_report(self, *, sample: int | None = 1000, seed: int = 0) -> LanguageReport:
         """How well the model's tokenizer serves each language; see `token_counts.language_report`."""
         return language_report(self._snapshot, self.embedder, sample=sample, seed=seed)
+
+    def measure_recall(
+        self, queries: Sequence[str] | None = None, *, target: float | None = None, sample: int = 100, seed: int = 0
+    ) -> RecallRecord:
+        """Measure what approximate search misses, in each language of the documents, and record it.
+
+        Args:
+            queries: what users ask; None takes the first sentences of passages drawn at random.
+            target: search harder, from now on, until recall@10 of the worst language reaches this share; where it
+                cannot be reached, as hard as is sensible.
+            sample: how many passages of each language are drawn.
+            seed: of the draw.
+
+        Raises:
+            InvalidArgumentError: queries that are no text, a target outside 0 to 1, or sample below 1.
+            IndexStateError: read-only, closed, locked by another writer, or damaged.
+        """
+        with self._writing() as writer:
+            return measure(writer, self.embedder, queries, target=target, sample=sample, seed=seed)
 
     def close(self) -> None:
         """Let go of the files; further use raises IndexStateError. Closing twice is fine."""

@@ -4,8 +4,8 @@
 
 For each line of standard input, a seed, it forks a process that has its imports done: "ready PID", then
 "begin OPERATION FIRST STOP VERSION" before a change, "done" after it, "durable COUNT" while it adds. When that process
-has ended: an empty line, so that the last one stands for itself however it broke off, and "ended". SMALLEST: segments of
-so many passages and more get a search structure.
+has ended: an empty line, so that the last one stands for itself however it broke off, and "ended".
+Segments of SMALLEST passages and more get a search structure.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ class SearchSettings:
         rescored: multiple of the structure's usual number of candidates that are scored again exactly.
     """
 
-    ef_search: int = 64
-    nprobe: int = 32
+    ef_search: int = 128
+    nprobe: int = 64
     rescored: int = 1
 
 
