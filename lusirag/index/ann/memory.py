@@ -34,9 +34,10 @@ def structure_bytes(factory: str | None, rows: int, dimension: int) -> int | Non
     width, each, once = dimension, 0.0, 0.0  # of a vector as it arrives; bytes a passage; bytes of the whole structure
     coded = False
     for part in re.split(r",(?![^()]*\))", factory):
-        if found := re.fullmatch(r"(?:OPQ\d+|PCAR?|PCAW|RR|ITQ)(?:_?(\d+))?", part):
-            new = int(found[1] or width)
-            once, width = once + 4 * width * new, new
+        if found := re.fullmatch(r"(OPQ\d+|PCA[RW]?|RR)(?:_?(\d+))?", part):
+            new = int(found[2] or width)
+            once += 4 * width * (new + (width if found[1].startswith("PCA") else 0))
+            width = new
         elif found := re.fullmatch(r"IVF(\d+)(?:\(?_?HNSW(\d+).*)?", part):
             once += int(found[1]) * (4 * width + (_links(int(found[2])) if found[2] else 0))
             each += _LISTED_ID
