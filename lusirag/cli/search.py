@@ -31,8 +31,8 @@ class Mode(StrEnum):
 class FusionMethod(StrEnum):
     """How hybrid search puts its two rankings together."""
 
-    RRF = "rrf"
     WEIGHTED = "weighted"
+    RRF = "rrf"
 
 
 def register(app: typer.Typer) -> None:
@@ -48,8 +48,8 @@ def search(
         Mode, typer.Option("--mode", help="dense: by meaning; lexical: by words in common; hybrid: both.")
     ] = Mode.DENSE,
     fusion: Annotated[
-        FusionMethod, typer.Option("--fusion", help="How hybrid joins both: by ranks (rrf), or by scores.")
-    ] = FusionMethod.RRF,
+        FusionMethod, typer.Option("--fusion", help="How hybrid joins both: by scores, or by ranks (rrf).")
+    ] = FusionMethod.WEIGHTED,
     languages: Annotated[
         list[str] | None, typer.Option("--language", "-l", help="Only passages in this language; may be repeated.")
     ] = None,

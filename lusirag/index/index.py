@@ -235,7 +235,7 @@ class Index:
         languages: Sequence[str] | None = None,
         instruction: str | None = None,
         *,
-        fusion: Fusion | Method = "rrf",
+        fusion: Fusion | Method = "weighted",
     ) -> list[Hit]:
         """Find the passages that answer a query best, best first.
 
@@ -243,14 +243,14 @@ class Index:
             query: a question or a few words in any language; what is longer than the model reads is cut.
             k: how many hits; all passages when there are fewer.
             mode: "dense", by meaning; "lexical", by words in common (BM25 over the model's pieces); "hybrid", both.
-                Where hardly a piece of the query occurs in the index, "hybrid" goes by meaning alone and logs so.
+                Where too few pieces of the query occur in the index, "hybrid" goes by meaning alone and logs so.
             where: only passages that match: SQL such as "year >= 1990 AND language = 'de'", or a dict such as
                 {"year": {"$gte": 1990}, "language": "de"} with $eq $neq $gt $gte $lt $lte $in $nin $and $or $not, in
                 which a null equals None alone. Columns: the user's own, id (the document's), title, language, source
                 and text. See README, "Filters".
             languages: BCP 47 tags; only passages in one of them ("zh" includes "zh-Hant"). None searches all.
             instruction: what kind of passages to look for, for models that take one.
-            fusion: how "hybrid" puts both rankings together: "rrf" by ranks, "weighted" by scores, or a `Fusion`.
+            fusion: how "hybrid" puts both rankings together: "weighted" by scores, "rrf" by ranks, or a `Fusion`.
 
         Raises:
             InvalidArgumentError: an empty query, k below 1, a mode, filter or language that is not there.
@@ -266,7 +266,7 @@ class Index:
         languages: Sequence[str] | None = None,
         instruction: str | None = None,
         *,
-        fusion: Fusion | Method = "rrf",
+        fusion: Fusion | Method = "weighted",
     ) -> list[list[Hit]]:
         """Answer several queries at once; arguments and errors as for `search`, one list of hits a query."""
         snapshot = self._snapshot
