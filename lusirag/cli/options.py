@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any
 
 import typer
+
+from lusirag.errors import InvalidArgumentError
 
 Model = Annotated[
     str,
@@ -40,6 +43,31 @@ BatchTokens = Annotated[
 Json = Annotated[bool, typer.Option("--json", envvar="LUSIRAG_JSON", help="Write one JSON object a line.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", envvar="LUSIRAG_QUIET", help="Show no progress.")]
 IndexDirectory = Annotated[str, typer.Argument(metavar="DIR", help="An index directory made by `lusirag index`.")]
+
+Where = Annotated[
+    str | None,
+    typer.Option(
+        "--where",
+        metavar="SQL",
+        help="Only where this holds of the columns: \"year > 1990 AND title LIKE 'A%'\"; "
+        'or as JSON: {"year": {"$gt": 1990}}.',
+    ),
+]
+
+
+def as_filter(where: str | None) -> str | dict[str, Any] | None:
+    """What --where means to an index: a filter as a dict when it is a JSON object, else SQL.
+
+    Raises:
+        InvalidArgumentError: it begins like a JSON object, but is none.
+    """
+    if where is None or not where.lstrip().startswith("{"):
+        return where
+    try:
+        found: dict[str, Any] = json.loads(where)
+    except (ValueError, RecursionError) as error:
+        raise InvalidArgumentError(f"--where begins like a JSON object, but is none: {error}") from None
+    return found
 
 
 def on_devices(device: str | None) -> dict[str, Any]:

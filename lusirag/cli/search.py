@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lusirag.cli.console import note, output, shorten, write_json
-from lusirag.cli.options import Device, Dtype, IndexDirectory, Json, Runtime, on_devices
+from lusirag.cli.options import Device, Dtype, IndexDirectory, Json, Runtime, Where, as_filter, on_devices
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,6 +37,7 @@ def search(
     languages: Annotated[
         list[str] | None, typer.Option("--language", "-l", help="Only passages in this language; may be repeated.")
     ] = None,
+    where: Where = None,
     instruction: Annotated[str | None, typer.Option("--instruction", help="For models trained with them.")] = None,
     runtime: Runtime = None,
     device: Device = None,
@@ -53,14 +54,22 @@ def search(
     with Index.open(directory, load, read_only=True) as index:
         if not index.complete:
             note("this index is not complete: `lusirag index` was interrupted; run it again to continue")
-        hits = index.search(query, k=k, mode=mode.value, languages=languages or None, instruction=instruction)
+        hits = index.search(
+            query,
+            k=k,
+            mode=mode.value,
+            where=as_filter(where),
+            languages=languages or None,
+            instruction=instruction,
+        )
+        empty = len(index) == 0
     if as_json:
         for hit in hits:
             write_json(as_record(hit))
     else:
         show_hits(hits)
         if not hits:
-            note("nothing found: the index is empty")
+            note("nothing found: the index is empty" if empty else "nothing found: no passage meets the conditions")
 
 
 def as_record(hit: Hit) -> dict[str, Any]:
