@@ -77,6 +77,8 @@ def test_reading_an_altered_large_file_does_not_crash(
 def use_all(index: Index) -> None:
     index.search("x", k=100)
     index.search("x", k=3, languages=["en"])
+    index.search("x", k=3, where="n = 1 OR list_contains(tags, 'a') OR id = 'd1' OR title = source OR text LIKE 't%'")
+    index.search("x", k=3, where={"n": None, "id": {"$ne": "d1"}})
     index.get([f"d{number}" for number in range(40)])
     index.info()
     index.compact()
