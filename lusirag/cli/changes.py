@@ -101,7 +101,7 @@ def add(
         facts = index.info()
     summarise(built, facts, Path(directory), as_json=as_json)
     if len(facts["sources"]) > len(before):
-        note(f"to bring this index up to date, `lusirag index` now takes {' '.join(facts['sources'])}")
+        note(f"from now on `lusirag index` updates this index from all of {' '.join(facts['sources'])} together")
 
 
 def delete(
@@ -133,7 +133,7 @@ def delete(
     if as_json:
         write_json({"deleted": count, "documents": left})
     else:
-        show_pairs([("deleted", f"{count:,} documents"), ("left", f"{left:,} documents")])
+        show_pairs([("documents deleted", f"{count:,}"), ("documents left", f"{left:,}")])
     if wanted is not None and where is None and count < len(set(wanted)):
         note(f"{len(set(wanted)) - count:,} of the ids are not in the index")
 

@@ -60,8 +60,8 @@ def test_add_puts_documents_to_those_that_are_there(run: Run, index: Path, more:
 
 def test_index_asks_for_the_sources_that_were_added(run: Run, index: Path, corpus: Path, more: Path) -> None:
     added = run("add", index, more)
-    assert f"`lusirag index` now takes {corpus} {more}" in added.err
-    assert "now takes" not in run("add", index, more).err
+    assert f"`lusirag index` updates this index from all of {corpus} {more}" in added.err
+    assert "from now on" not in run("add", index, more).err
     refused = run("index", corpus, "--out", index)
     assert refused.code == 1
     assert "more.jsonl" in refused.err
@@ -104,7 +104,7 @@ def test_delete_by_id(run: Run, index: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert result.records == [{"deleted": 1, "documents": 3}]
     assert "1 of the ids" in result.err
     monkeypatch.setattr(sys, "stdin", io.StringIO("b\n\nc\n"))
-    assert "2 documents" in run("delete", index, "-").out
+    assert run("delete", index, "-").out.split() == ["documents", "deleted", "2", "documents", "left", "1"]
     assert ids(run, index) == {"d"}
 
 
