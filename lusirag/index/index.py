@@ -24,7 +24,7 @@ from lusirag.index.language_report import LanguageReport
 from lusirag.index.merge import compact
 from lusirag.index.passages import PassageMaker
 from lusirag.index.reports import AddReport, Progress, VerifyReport
-from lusirag.index.requests import check_search, checked_ids, checked_k, checked_queries
+from lusirag.index.requests import check_search, checked_ids, checked_k, checked_queries, checked_sources
 from lusirag.index.search import candidates, query_vectors, search_snapshot
 from lusirag.index.snapshot import Snapshot, open_snapshot
 from lusirag.index.stored_vectors import stored_vectors
@@ -153,6 +153,7 @@ class Index:
         documents: Any,
         *,
         on_duplicate: OnDuplicate = "replace",
+        sources: Sequence[str] = (),
         progress: Progress | None = None,
         commit_passages: int = 4096,
     ) -> AddReport:
@@ -162,6 +163,8 @@ class Index:
             documents: an iterable of Document, of record batches, or a RecordBatch, Table or RecordBatchReader.
             on_duplicate: for an id that is there already, in the index or earlier in this call: "replace" it (the
                 later one wins), raise an "error", or "skip" the new one.
+            sources: where they come from. An index that `synchronize` made records them after its own, so that it is
+                not synchronised with those alone again, which would delete these documents; others record none.
             progress: called after each step with the report so far; its `committed` documents survive a crash.
             commit_passages: make the work durable after so many passages, and at least every 30 seconds.
 
@@ -172,7 +175,9 @@ class Index:
             IndexStateError: read-only, closed, or locked by another writer.
             StorageError: the disk is full or cannot be written; what was committed stays.
         """
-        return self._build(documents, on_duplicate, ("replace", "error", "skip"), None, progress, commit_passages)
+        also = checked_sources(sources)
+        allowed = ("replace", "error", "skip")
+        return self._build(documents, on_duplicate, allowed, None, progress, commit_passages, also)
 
     def synchronize(
         self,
@@ -197,9 +202,8 @@ class Index:
         Raises:
             The same as `add`.
         """
-        if isinstance(sources, str) or not all(isinstance(source, str) for source in sources):
-            raise InvalidArgumentError(f"sources must be a list of str, not {sources!r}")
-        return self._build(documents, on_duplicate, ("error", "skip"), sources, progress, commit_passages)
+        exactly = checked_sources(sources)
+        return self._build(documents, on_duplicate, ("error", "skip"), exactly, progress, commit_passages)
 
     def delete(self, ids: Iterable[str] | None = None, *, where: Where | None = None) -> int:
         """Delete documents with all their passages; return how many there were.
@@ -366,6 +370,7 @@ class Index:
         sources: Sequence[str] | None,
         progress: Progress | None,
         commit_passages: int,
+        also: Sequence[str] = (),
     ) -> AddReport:
         if on_duplicate not in allowed:
             raise InvalidArgumentError(f"on_duplicate is {on_duplicate!r}; it must be one of {', '.join(allowed)}")
@@ -385,6 +390,7 @@ class Index:
                 maker,
                 on_duplicate=on_duplicate,
                 sources=sources,
+                also=also,
                 progress=progress,
                 policy=CommitPolicy(passages=commit_passages),
             )
