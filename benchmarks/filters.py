@@ -15,11 +15,11 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import duckdb
 import faiss
 import numpy as np
 
@@ -62,7 +62,7 @@ def main() -> None:
                 ask(index, flat, query[None], seconds)
             segments = index.info()["segments"]
     figures = {
-        "environment": environment() | {"faiss": faiss.__version__, "duckdb": duckdb.__version__},
+        "environment": environment() | {"faiss": faiss.__version__, "duckdb": version("duckdb")},
         "documents": options.documents,
         "dimension": DIMENSION,
         "segments": segments,

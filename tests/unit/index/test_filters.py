@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 import subprocess
 import sys
 import threading
@@ -290,6 +291,25 @@ def test_an_altered_column_is_named_and_never_crashes(tmp_path: Path, monkeypatc
         except IndexStateError:
             refused += 1
     assert refused > 20
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_process_filters_too(index: Index) -> None:
+    index.add([Document("d1", "text", metadata={"n": 1})])
+    program = (
+        "import os, sys; sys.path.insert(0, sys.argv[1])\n"
+        "from fake_embedder import FakeEmbedder\n"
+        "from lusirag.index import Index\n"
+        "index = Index.open(sys.argv[2], FakeEmbedder())\n"
+        "index.search('x', where='n = 1')\n"
+        "if child := os.fork():\n"
+        "    os.waitpid(child, 0)\n"
+        "print(len(index.search('x', where='n > 0')), flush=True)\n"
+        "os._exit(0)\n"
+    )
+    command = [sys.executable, "-c", program, str(Path(__file__).parent), str(index.path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split() == ["1", "1"]
 
 
 def test_duckdb_is_imported_by_filters_alone(index: Index) -> None:
