@@ -80,11 +80,11 @@ def measure(task: Task, embedder: Embedder, *, dense: bool) -> Iterator[tuple[st
     """nDCG@10 of a task by each kind of terms, and with `dense` by meaning and by both."""
     pieces = Terms(embedder, embedder.tokenizer)
     for name, encoder in {"pieces": pieces, **dict(by_words(task, embedder))}.items():
-        [(_, figure)] = search(task, encoder, {name: ("lexical", "rrf")})
+        [(_, figure)] = search(task, encoder, {name: ("lexical", "weighted")})
         yield name, figure
     if dense:
-        hybrid = {f"hybrid, {fusion}": ("hybrid", fusion) for fusion in ("rrf", "weighted")}
-        yield from search(task, embedder, {"dense": ("dense", "rrf"), **hybrid})
+        hybrid = {f"hybrid, {fusion}": ("hybrid", fusion) for fusion in ("weighted", "rrf")}
+        yield from search(task, embedder, {"dense": ("dense", "weighted"), **hybrid})
 
 
 def by_words(task: Task, embedder: Embedder) -> Iterator[tuple[str, Encoder]]:

@@ -1,9 +1,9 @@
-"""From sources to an index directory, with progress: what `lusirag index` and `lusirag demo` share."""
+"""From sources to an index directory, with progress: what `lusirag index`, `lusirag add` and `lusirag demo` share."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from lusirag.corpus import Corpus
     from lusirag.embedding import Embedder
-    from lusirag.index import AddReport, Index
+    from lusirag.index import AddReport, Index, OnDuplicate, Progress
 
 SECONDS_BETWEEN_LINES = 30.0
 
@@ -81,7 +81,7 @@ def open_for_building(
     if facts["sources"] != list(sources) and (facts["sources"] or facts["documents"]):
         raise IndexStateError(
             f"{directory} holds an index of {', '.join(facts['sources']) or 'documents added one by one'}; "
-            "choose another --out, or replace it with --overwrite"
+            "name all of these, choose another --out, or replace it with --overwrite"
         )
     chunking = facts["chunking"] or {"tokens": 0, "overlap": 0}
     for option, given, recorded in (
@@ -142,6 +142,33 @@ def fill(
     quiet: bool = False,
 ) -> Built:
     """Make the index hold exactly the rows, showing how far it is."""
+    return _watched(
+        lambda show: index.synchronize(rows, sources=sources, on_duplicate=on_duplicate, progress=show),
+        rows,
+        embedder,
+        quiet=quiet,
+    )
+
+
+def extend(
+    index: Index,
+    rows: Rows,
+    embedder: Embedder,
+    sources: Sequence[str],
+    *,
+    on_duplicate: OnDuplicate = "replace",
+    quiet: bool = False,
+) -> Built:
+    """Add the rows to what the index holds, showing how far it is."""
+    return _watched(
+        lambda show: index.add(rows, sources=sources, on_duplicate=on_duplicate, progress=show),
+        rows,
+        embedder,
+        quiet=quiet,
+    )
+
+
+def _watched(run: Callable[[Progress], AddReport], rows: Rows, embedder: Embedder, *, quiet: bool) -> Built:
     before, started = embedder.statistics, time.monotonic()
     with progress_bar(enabled=not quiet) as bar:
         task = bar.add_task("indexing", total=None, state="reading")
@@ -158,7 +185,7 @@ def fill(
                 said = now
                 note(f"{report.documents / total:.0%}: {state}" if total else state)
 
-        report = index.synchronize(rows, sources=sources, on_duplicate=on_duplicate, progress=show)
+        report = run(show)
     after = embedder.statistics
     return Built(
         report,

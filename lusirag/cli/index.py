@@ -146,7 +146,7 @@ def index(
             raise
         measure(opened, asked, recall)
         facts = opened.info()
-    _summarise(built, facts, out, as_json=as_json)
+    summarise(built, facts, out, as_json=as_json)
 
 
 def info(
@@ -197,7 +197,8 @@ def verify(directory: IndexDirectory, as_json: Json = False) -> None:
         raise typer.Exit(1)
 
 
-def _summarise(built: Built, facts: dict[str, Any], out: Path, *, as_json: bool) -> None:
+def summarise(built: Built, facts: dict[str, Any], out: Path, *, as_json: bool) -> None:
+    """Show what a run did and what the index holds now."""
     report = built.report
     embedded = report.added + report.replaced
     if as_json:

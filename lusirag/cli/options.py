@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from lusirag.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     from lusirag.embedding import Embedder
@@ -45,6 +48,31 @@ Json = Annotated[bool, typer.Option("--json", envvar="LUSIRAG_JSON", help="Write
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", envvar="LUSIRAG_QUIET", help="Show no progress.")]
 IndexDirectory = Annotated[str, typer.Argument(metavar="DIR", help="An index directory made by `lusirag index`.")]
 
+Where = Annotated[
+    str | None,
+    typer.Option(
+        "--where",
+        metavar="SQL",
+        help="Only where this holds of the columns: \"year > 1990 AND title LIKE 'A%'\"; "
+        'or as JSON: {"year": {"$gt": 1990}}.',
+    ),
+]
+
+
+def as_filter(where: str | None) -> str | dict[str, Any] | None:
+    """What --where means to an index: a filter as a dict when it is a JSON object, else SQL.
+
+    Raises:
+        InvalidArgumentError: it begins like a JSON object, but is none.
+    """
+    if where is None or not where.lstrip().startswith("{"):
+        return where
+    try:
+        found: dict[str, Any] = json.loads(where)
+    except (ValueError, RecursionError) as error:
+        raise InvalidArgumentError(f"--where begins like a JSON object, but is none: {error}") from None
+    return found
+
 
 def on_devices(device: str | None) -> dict[str, Any]:
     """What --device means to `Embedder.load`: one device, or several with a worker process each."""
@@ -54,13 +82,15 @@ def on_devices(device: str | None) -> dict[str, Any]:
 
 
 def model_loader(
-    *, runtime: str | None, device: str | None, dtype: str | None
+    *, runtime: str | None, device: str | None, dtype: str | None, batch_tokens: int | None = None
 ) -> Callable[[str, int | None], Embedder]:
     """What loads the model of an index when it is first needed, from the recorded name and length of vectors."""
 
     def load(name: str, dimension: int | None) -> Embedder:
         from lusirag.embedding import Embedder
 
-        return Embedder.load(name, dimension=dimension, runtime=runtime, dtype=dtype, **on_devices(device))
+        return Embedder.load(
+            name, runtime=runtime, dtype=dtype, dimension=dimension, batch_tokens=batch_tokens, **on_devices(device)
+        )
 
     return load

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lusirag.cli.console import note, output, shorten, write_json
-from lusirag.cli.options import Device, Dtype, IndexDirectory, Json, Runtime, model_loader
+from lusirag.cli.options import Device, Dtype, IndexDirectory, Json, Runtime, Where, as_filter, model_loader
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,8 +31,8 @@ class Mode(StrEnum):
 class FusionMethod(StrEnum):
     """How hybrid search puts its two rankings together."""
 
-    RRF = "rrf"
     WEIGHTED = "weighted"
+    RRF = "rrf"
 
 
 def register(app: typer.Typer) -> None:
@@ -48,11 +48,12 @@ def search(
         Mode, typer.Option("--mode", help="dense: by meaning; lexical: by words in common; hybrid: both.")
     ] = Mode.DENSE,
     fusion: Annotated[
-        FusionMethod, typer.Option("--fusion", help="How hybrid joins both: by ranks (rrf), or by scores.")
-    ] = FusionMethod.RRF,
+        FusionMethod, typer.Option("--fusion", help="How hybrid joins both: by scores, or by ranks (rrf).")
+    ] = FusionMethod.WEIGHTED,
     languages: Annotated[
         list[str] | None, typer.Option("--language", "-l", help="Only passages in this language; may be repeated.")
     ] = None,
+    where: Where = None,
     instruction: Annotated[str | None, typer.Option("--instruction", help="For models trained with them.")] = None,
     rerank: Annotated[
         str | None,
@@ -87,20 +88,31 @@ def search(
         if rerank is not None or diversity or group or candidates is not None:
             searched = _retriever(index, rerank, device, candidates=candidates, diversity=diversity, group=group)
         hits = searched.search(
-            query, k, mode=mode.value, languages=languages or None, instruction=instruction, fusion=fusion.value
+            query,
+            k,
+            mode=mode.value,
+            where=as_filter(where),
+            languages=languages or None,
+            instruction=instruction,
+            fusion=fusion.value,
         )
-        filled = len(index) > 0
+        empty = len(index) == 0
     if as_json:
         for hit in hits:
             write_json(as_record(hit))
     else:
         show_hits(hits)
         if not hits:
-            note(
-                "nothing found: no passage has a piece of the query; --mode dense searches by meaning"
-                if mode is Mode.LEXICAL and filled
-                else "nothing found: the index is empty"
-            )
+            note(f"nothing found: {_why_nothing(mode, empty=empty, filtered=where is not None)}")
+
+
+def _why_nothing(mode: Mode, *, empty: bool, filtered: bool) -> str:
+    if empty:
+        return "the index is empty"
+    meets = " that meets the conditions" if filtered else ""
+    if mode is Mode.LEXICAL:
+        return f"no passage{meets} has a piece of the query; --mode dense searches by meaning"
+    return "no passage meets the conditions"
 
 
 def _retriever(index: Index, model: str | None, device: str | None, *, group: bool, **options: Any) -> Retriever:

@@ -49,6 +49,7 @@ class Build:
         *,
         on_duplicate: OnDuplicate,
         sources: Sequence[str] | None = None,
+        also: Sequence[str] = (),
         progress: Progress | None = None,
         policy: CommitPolicy | None = None,
     ) -> None:
@@ -59,6 +60,7 @@ class Build:
             maker: splits and embeds.
             on_duplicate: what to do with an id that the index has (`add`) or that came before in this run.
             sources: given for `synchronize`: the index shall hold exactly the documents of this run.
+            also: for `add`: sources to record with the first documents, after those that the index has, if any.
             progress: called after each step.
             policy: when to commit.
         """
@@ -66,6 +68,8 @@ class Build:
         self._maker = maker
         self._on_duplicate = on_duplicate
         self._sources = None if sources is None else tuple(sources)
+        recorded = writer.snapshot.manifest.sources
+        self._also = [source for source in dict.fromkeys(also) if recorded and source not in recorded]
         self._progress = progress
         self._policy = policy or CommitPolicy()
         self._report = AddReport()
@@ -185,6 +189,9 @@ class Build:
             self._seen[segments[-1].record.name] = np.ones(segments[-1].record.rows, dtype=np.bool_)
         if self._sources is not None:
             changes = {"sources": self._sources, "complete": False, **changes}
+        elif self._also and (self._deleted or self._pending.passages):
+            changes = {"sources": (*self._writer.snapshot.manifest.sources, *self._also), **changes}
+            self._also = []
         if self._deleted or self._pending.passages or changes:
             self._writer.commit(segments, **changes)
         self._pending, self._deleted = Pending(), {}

@@ -26,7 +26,7 @@ from lusirag.index.language_report import LanguageReport
 from lusirag.index.merge import compact
 from lusirag.index.passages import PassageMaker
 from lusirag.index.reports import AddReport, Progress, VerifyReport
-from lusirag.index.requests import check_search, checked_ids, checked_k, checked_queries
+from lusirag.index.requests import check_search, checked_ids, checked_k, checked_queries, checked_sources
 from lusirag.index.search import candidates, query_vectors, search_snapshot
 from lusirag.index.snapshot import Snapshot, open_snapshot
 from lusirag.index.stored_vectors import stored_vectors
@@ -166,6 +166,7 @@ class Index:
         documents: Any,
         *,
         on_duplicate: OnDuplicate = "replace",
+        sources: Sequence[str] = (),
         progress: Progress | None = None,
         commit_passages: int = 4096,
     ) -> AddReport:
@@ -175,6 +176,8 @@ class Index:
             documents: an iterable of Document, of record batches, or a RecordBatch, Table or RecordBatchReader.
             on_duplicate: for an id that is there already, in the index or earlier in this call: "replace" it (the
                 later one wins), raise an "error", or "skip" the new one.
+            sources: where they come from. An index that `synchronize` made records them after its own, so that it is
+                not synchronised with those alone again, which would delete these documents; others record none.
             progress: called after each step with the report so far; its `committed` documents survive a crash.
             commit_passages: make the work durable after so many passages, and at least every 30 seconds.
 
@@ -185,7 +188,9 @@ class Index:
             IndexStateError: read-only, closed, or locked by another writer.
             StorageError: the disk is full or cannot be written; what was committed stays.
         """
-        return self._build(documents, on_duplicate, ("replace", "error", "skip"), None, progress, commit_passages)
+        also = checked_sources(sources)
+        allowed = ("replace", "error", "skip")
+        return self._build(documents, on_duplicate, allowed, None, progress, commit_passages, also)
 
     def synchronize(
         self,
@@ -210,9 +215,8 @@ class Index:
         Raises:
             The same as `add`.
         """
-        if isinstance(sources, str) or not all(isinstance(source, str) for source in sources):
-            raise InvalidArgumentError(f"sources must be a list of str, not {sources!r}")
-        return self._build(documents, on_duplicate, ("error", "skip"), sources, progress, commit_passages)
+        exactly = checked_sources(sources)
+        return self._build(documents, on_duplicate, ("error", "skip"), exactly, progress, commit_passages)
 
     def delete(self, ids: Iterable[str] | None = None, *, where: Where | None = None) -> int:
         """Delete documents with all their passages; return how many there were.
@@ -248,7 +252,7 @@ class Index:
         languages: Sequence[str] | None = None,
         instruction: str | None = None,
         *,
-        fusion: Fusion | Method = "rrf",
+        fusion: Fusion | Method = "weighted",
     ) -> list[Hit]:
         """Find the passages that answer a query best, best first.
 
@@ -256,14 +260,14 @@ class Index:
             query: a question or a few words in any language; what is longer than the model reads is cut.
             k: how many hits; all passages when there are fewer.
             mode: "dense", by meaning; "lexical", by words in common (BM25 over the model's pieces); "hybrid", both.
-                Where hardly a piece of the query occurs in the index, "hybrid" goes by meaning alone and logs so.
+                Where too few pieces of the query occur in the index, "hybrid" goes by meaning alone and logs so.
             where: only passages that match: SQL such as "year >= 1990 AND language = 'de'", or a dict such as
                 {"year": {"$gte": 1990}, "language": "de"} with $eq $neq $gt $gte $lt $lte $in $nin $and $or $not, in
                 which a null equals None alone. Columns: the user's own, id (the document's), title, language, source
                 and text. See README, "Filters".
             languages: BCP 47 tags; only passages in one of them ("zh" includes "zh-Hant"). None searches all.
             instruction: what kind of passages to look for, for models that take one.
-            fusion: how "hybrid" puts both rankings together: "rrf" by ranks, "weighted" by scores, or a `Fusion`.
+            fusion: how "hybrid" puts both rankings together: "weighted" by scores, "rrf" by ranks, or a `Fusion`.
 
         Raises:
             InvalidArgumentError: an empty query, k below 1, a mode, filter or language that is not there.
@@ -279,7 +283,7 @@ class Index:
         languages: Sequence[str] | None = None,
         instruction: str | None = None,
         *,
-        fusion: Fusion | Method = "rrf",
+        fusion: Fusion | Method = "weighted",
     ) -> list[list[Hit]]:
         """Answer several queries at once; arguments and errors as for `search`, one list of hits a query."""
         snapshot = self._snapshot
@@ -398,6 +402,7 @@ class Index:
         sources: Sequence[str] | None,
         progress: Progress | None,
         commit_passages: int,
+        also: Sequence[str] = (),
     ) -> AddReport:
         if on_duplicate not in allowed:
             raise InvalidArgumentError(f"on_duplicate is {on_duplicate!r}; it must be one of {', '.join(allowed)}")
@@ -417,6 +422,7 @@ class Index:
                 maker,
                 on_duplicate=on_duplicate,
                 sources=sources,
+                also=also,
                 progress=progress,
                 policy=CommitPolicy(passages=commit_passages),
             )

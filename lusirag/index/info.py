@@ -18,6 +18,7 @@ def describe(snapshot: Snapshot) -> dict[str, Any]:
         "documents": snapshot.documents,
         "passages": snapshot.passages,
         "deleted": sum(record.deleted_documents for record in manifest.segments),
+        "deleted_passages": sum(record.deleted_rows for record in manifest.segments),
         "segments": len(manifest.segments),
         "dimension": manifest.embedder.dimension,
         "embedder": manifest.embedder.name,

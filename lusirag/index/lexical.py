@@ -11,6 +11,7 @@ live passages of the index, whatever its segments, so that compaction changes no
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,6 +22,20 @@ from lusirag.index.tombstones import Mask
 from lusirag.types import Vectors
 
 K1, B = 1.2, 0.75
+
+
+class Scored(NamedTuple):
+    """What lexical search makes of one query.
+
+    Attributes:
+        scores: (rows,) of each segment.
+        most: what a passage would have that holds nothing but the query's terms, again and again: the sum of their idf.
+        known: the share of the query's terms that some passage has.
+    """
+
+    scores: list[Vectors]
+    most: float
+    known: float
 
 
 class Lexicon:
@@ -41,25 +56,24 @@ class Lexicon:
             (K1 * (1 - B + B * (each / np.float32(mean)))).astype(np.float32) for each in lengths
         ]
 
-    def scores(self, query: Ids) -> tuple[list[Vectors], float]:
-        """The score of every passage, (rows,) a segment, and the share of the query's terms that some passage has.
+    def scores(self, query: Ids) -> Scored:
+        """The score of every passage for a query.
 
         Raises:
             ValueError: a file of the lexical part was altered.
         """
         totals = [np.zeros(len(norms), dtype=np.float32) for norms in self._norms]
         terms, wanted = np.unique(query, return_counts=True)
-        known = 0
+        known, most = 0, 0.0
         for term, times in zip(terms.tolist(), wanted.tolist(), strict=True):
             found = [postings.of(term) for postings in self._postings]
             df = sum(int(live[rows].sum()) for live, (rows, _) in zip(self._live, found, strict=True))
-            if df == 0:
-                continue
-            known += 1
             weight = np.float32(times * np.log1p((self._passages - df + 0.5) / (df + 0.5)))
+            most += float(weight)
+            known += df > 0
             for total, norms, (rows, counts) in zip(totals, self._norms, found, strict=True):
                 total[rows] += weight * (counts / (counts + norms[rows]))  # a term's rows differ, so none is lost
-        return totals, known / len(terms) if len(terms) else 0.0
+        return Scored(totals, most, known / len(terms) if len(terms) else 0.0)
 
 
 def best(scores: Sequence[Vectors], allowed: Sequence[Mask], k: int) -> list[Match]:

@@ -64,3 +64,10 @@ def checked_ids(ids: Iterable[str]) -> list[str]:
     if wrong := [name for name in wanted if not isinstance(name, str)]:
         raise InvalidArgumentError(f"ids must be str; one is {wrong[0]!r}")
     return wanted
+
+
+def checked_sources(sources: Sequence[str]) -> Sequence[str]:
+    """Where documents come from, as a list of str."""
+    if isinstance(sources, str) or not all(isinstance(source, str) for source in sources):
+        raise InvalidArgumentError(f"sources must be a list of str, not {sources!r}")
+    return sources

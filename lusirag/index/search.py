@@ -16,7 +16,7 @@ from lusirag.index.filters import Where, matching
 from lusirag.index.fusion import Fusion, Scores, fuse
 from lusirag.index.hits import to_hit
 from lusirag.index.languages import allowed_rows
-from lusirag.index.lexical import best
+from lusirag.index.lexical import Scored, best
 from lusirag.index.passages import checked_vectors
 from lusirag.index.postings import POSTINGS_FILE
 from lusirag.index.snapshot import Snapshot
@@ -24,8 +24,6 @@ from lusirag.index.tombstones import Mask, to_mask
 from lusirag.types import Encoder, Hit, Vectors
 
 logger = logging.getLogger(__name__)
-
-KNOWN_SHARE = 0.5  # of a query's terms that must occur in the index, else hybrid search goes by meaning alone
 
 
 def search_snapshot(
@@ -54,7 +52,7 @@ def search_snapshot(
         found = [] if vectors is None else _dense(snapshot, allowed, vectors, k)
     elif vectors is None:
         masks = _masks(allowed)
-        found = [best(scores, masks, k) for scores, _ in _lexical_scores(snapshot, terms)]
+        found = [best(scored.scores, masks, k) for scored in _lexical(snapshot, terms)]
     else:
         found = _hybrid(snapshot, allowed, k, vectors, terms, fusion or Fusion())
     documents = [segment.documents for segment in snapshot.segments]
@@ -72,22 +70,22 @@ def _hybrid(
     depth, masks = max(k, fusion.depth), _masks(allowed)
     found, unserved = [], 0
     dense = _dense(snapshot, allowed, vectors, depth)
-    for query, by_meaning, (scores, known) in zip(vectors, dense, _lexical_scores(snapshot, terms), strict=True):
-        if known < KNOWN_SHARE:
+    for query, by_meaning, scored in zip(vectors, dense, _lexical(snapshot, terms), strict=True):
+        if not fusion.serves(scored.known):
             unserved += 1
             found.append(by_meaning[:k])
             continue
-        by_words = best(scores, masks, depth)
-        found.append(fuse(by_meaning, by_words, fusion, exact=_exact(allowed, query, scores))[:k])
+        by_words = best(scored.scores, masks, depth)
+        found.append(fuse(by_meaning, by_words, fusion, exact=_exact(allowed, query, scored))[:k])
     if unserved:
         logger.warning(
-            "%s: less than half of its pieces occur in this index, so it was answered by meaning alone",
+            "%s: too few of its pieces occur in this index, so it was answered by meaning alone",
             "the query" if len(found) == 1 else f"{unserved} of {len(found)} queries",
         )
     return found
 
 
-def _lexical_scores(snapshot: Snapshot, terms: Terms) -> Iterator[tuple[list[Vectors], float]]:
+def _lexical(snapshot: Snapshot, terms: Terms) -> Iterator[Scored]:
     for number in range(len(terms.offsets) - 1):
         try:
             yield snapshot.lexicon.scores(terms.of(number))
@@ -96,16 +94,16 @@ def _lexical_scores(snapshot: Snapshot, terms: Terms) -> Iterator[tuple[list[Vec
 
 
 def _exact(
-    allowed: Sequence[flat.Candidates], query: npt.NDArray[np.float32], scores: Sequence[Vectors]
+    allowed: Sequence[flat.Candidates], query: npt.NDArray[np.float32], scored: Scored
 ) -> Callable[[Sequence[flat.Match]], tuple[Scores, Scores]]:
-    """Both scores of any passages, for a fusion by scores."""
+    """The cosine of any passages, and which share of the query's weight they hold."""
 
     def score(matches: Sequence[flat.Match]) -> tuple[Scores, Scores]:
         origin = np.array([match.segment for match in matches], dtype=np.int_)
         rows = np.array([match.row for match in matches], dtype=np.int64)
         cosines = flat.cosines([part.vectors for part in allowed], query, origin, rows)
-        lexical = [float(scores[match.segment][match.row]) for match in matches]
-        return cosines.astype(np.float64), np.array(lexical, dtype=np.float64)
+        shares = [float(scored.scores[match.segment][match.row]) / scored.most for match in matches]
+        return cosines.astype(np.float64), np.array(shares, dtype=np.float64)
 
     return score
 

@@ -78,7 +78,7 @@ class Retriever:
         where: Where | None = None,
         languages: Sequence[str] | None = None,
         instruction: str | None = None,
-        fusion: Fusion | Method = "rrf",
+        fusion: Fusion | Method = "weighted",
     ) -> list[Hit]:
         """Find the k best hits for a query; arguments as for `Index.search`.
 
@@ -100,7 +100,7 @@ class Retriever:
         where: Where | None = None,
         languages: Sequence[str] | None = None,
         instruction: str | None = None,
-        fusion: Fusion | Method = "rrf",
+        fusion: Fusion | Method = "weighted",
     ) -> list[list[Hit]]:
         """Answer several queries, embedded at once; arguments and errors as for `search`, one list of hits a query."""
         k = checked_k(k)

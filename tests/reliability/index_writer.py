@@ -22,6 +22,7 @@ from fake_embedder import WordEmbedder, documents
 from lusirag.index import AddReport, Index
 from lusirag.index.ann import kinds
 from lusirag.index.engine import load_faiss
+from lusirag.index.filters.database import cursor
 
 
 def say(line: str) -> None:
@@ -42,6 +43,8 @@ def change(path: str, seed: int) -> None:
     random = np.random.default_rng(seed)
     index = Index.open(path, WordEmbedder())
     version = 0
+    with cursor():  # imports DuckDB now, so that the process is not killed while it does
+        pass
     say(f"ready {os.getpid()}")
     while True:
         version += 1
@@ -56,7 +59,11 @@ def change(path: str, seed: int) -> None:
 
             index.add(documents(range(first, stop), version), progress=durable, commit_passages=100)
         elif operation == "delete":
-            index.delete([f"d{number}" for number in range(first, stop)])
+            names = [f"d{number}" for number in range(first, stop)]
+            if version % 2:
+                index.delete(names)
+            else:
+                index.delete(where={"id": {"$in": names}})
         else:
             index.compact()
         say("done")

@@ -90,6 +90,8 @@ def use_all(index: Index) -> None:
     index.search("x", k=1)
     index.search("x", k=3, languages=["en"])
     index.search_many(["text 3 version 0", "7 31", "33"], k=100, mode="hybrid")
+    index.search("x", k=3, where="n = 1 OR list_contains(tags, 'a') OR id = 'd1' OR title = source OR text LIKE 't%'")
+    index.search("x", k=3, where={"n": None, "id": {"$ne": "d1"}})
     index.get([f"d{number}" for number in range(40)])
     index.info()
     index.compact()

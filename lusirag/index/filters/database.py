@@ -10,8 +10,7 @@ from typing import Any
 
 from lusirag.errors import InvalidArgumentError, MissingDependencyError
 
-# NOTE: one thread. A filter over a segment takes milliseconds, searches in several threads each have a cursor, and a
-# process that forks has no pool of threads that its child would wait for.
+# NOTE: one thread. A filter over a segment takes milliseconds, and searches in several threads each have a cursor.
 _CONFIGURATION = {
     "enable_external_access": "false",
     "autoload_known_extensions": "false",
@@ -28,7 +27,7 @@ ROWS = "lusirag: rows"
 NUMBER = "lusirag: number"
 
 _lock = threading.Lock()
-_shared: tuple[int, Any] | None = None  # the process that opened it, and the database
+_shared: dict[int, Any] = {}  # process -> its database, the same for all its threads
 
 
 @contextmanager
@@ -45,7 +44,7 @@ def cursor() -> Iterator[Any]:
         yield own
     except (duckdb.InternalException, duckdb.FatalException) as error:
         # After either of them a database refuses everything.
-        _forget()
+        _shared.pop(os.getpid(), None)
         raise _refused(error) from error
     except (duckdb.Error, RecursionError) as error:
         raise _refused(error) from error
@@ -67,9 +66,11 @@ def load_duckdb() -> Any:
 
 
 def _database(duckdb: Any) -> Any:
-    global _shared
     with _lock:
-        if _shared is None or _shared[0] != os.getpid():
+        # NOTE: a process that was forked has a database of its own, and never closes the one of its parent: that would
+        # wait for threads that it does not have.
+        process = os.getpid()
+        if process not in _shared:
             database = duckdb.connect(":memory:", config=_CONFIGURATION)
             # The time zone belongs to an extension that packages of DuckDB usually contain. Without it, SQL reads
             # times without a zone as local ones.
@@ -77,14 +78,8 @@ def _database(duckdb: Any) -> Any:
                 database.execute("SET TimeZone = 'UTC'")
             for setting in _SETTINGS:
                 database.execute(setting)
-            _shared = (os.getpid(), database)
-        return _shared[1]
-
-
-def _forget() -> None:
-    global _shared
-    with _lock:
-        _shared = None
+            _shared[process] = database
+        return _shared[process]
 
 
 def _refused(error: Exception) -> InvalidArgumentError:

@@ -61,7 +61,8 @@ def _evaluate(segment: Segment, expression: Expression) -> Bitmap:
     columns: dict[str, Any] = {
         column.alias: _values(segment, column.name, column.type) for column in expression.columns
     }
-    columns[NUMBER] = pa.array(np.arange(rows, dtype=np.int64))
+    # NOTE: pa.array would import pandas, see columns.numbers.
+    columns[NUMBER] = pa.Array.from_buffers(pa.int64(), rows, [None, pa.py_buffer(np.arange(rows, dtype=np.int64))])
     values = [list(value) if isinstance(value, tuple) else value for value in expression.values]
     # NOTE: DuckDB promises no order of rows (a long $in is a join), so rows are asked for by number.
     statement = f'SELECT "{NUMBER}" AS number FROM "{ROWS}" WHERE ({expression.sql})'

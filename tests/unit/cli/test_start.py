@@ -10,7 +10,18 @@ import pytest
 
 from lusirag import Document, Embedder, Index
 
-HEAVY = ("torch", "transformers", "pyarrow", "faiss", "numpy", "tokenizers", "huggingface_hub", "peft", "pandas")
+HEAVY = (
+    "torch",
+    "transformers",
+    "pyarrow",
+    "faiss",
+    "numpy",
+    "tokenizers",
+    "huggingface_hub",
+    "peft",
+    "pandas",
+    "duckdb",
+)
 
 PROGRAM = """
 import runpy, sys

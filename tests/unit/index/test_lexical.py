@@ -26,6 +26,10 @@ def words_of(text: str) -> list[str]:
     return [word for word in text.lower().split() if word in WORDS]
 
 
+def idf(passages: int, df: int) -> float:
+    return math.log(1 + (passages - df + 0.5) / (df + 0.5))
+
+
 def bm25(texts: dict[str, str], query: str) -> dict[str, float]:
     """The formula of lusirag.index.lexical, passage by passage."""
     passages = {name: Counter(words_of(text)) for name, text in texts.items()}
@@ -35,9 +39,8 @@ def bm25(texts: dict[str, str], query: str) -> dict[str, float]:
         score = 0.0
         for word, times in Counter(words_of(query)).items():
             df = sum(word in other for other in passages.values())
-            idf = math.log(1 + (len(passages) - df + 0.5) / (df + 0.5))
             norm = 1.2 * (1 - 0.75 + 0.75 * terms.total() / mean) if mean else 1.0
-            score += times * idf * terms[word] / (terms[word] + norm)
+            score += times * idf(len(passages), df) * terms[word] / (terms[word] + norm)
         if score > 0:
             scores[name] = score
     return scores
@@ -105,27 +108,33 @@ def test_reciprocal_ranks_are_added(words: Index) -> None:
     dense = [hit.id for hit in words.search(query, k=100)]
     lexical = [hit.id for hit in words.search(query, k=100, mode="lexical")]
     expected = {
-        name: sum(0.5 / (60 + ranking.index(name) + 1) for ranking in (dense, lexical) if name in ranking)
+        name: sum(
+            weight / (60 + ranking.index(name) + 1)
+            for weight, ranking in ((0.6, dense), (0.4, lexical))
+            if name in ranking
+        )
         for name in dense
     }
-    hits = words.search(query, k=100, mode="hybrid")
+    hits = words.search(query, k=100, mode="hybrid", fusion="rrf")
     assert {hit.id: hit.score for hit in hits} == pytest.approx(expected)
     assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
-    assert words.search(query, k=2, mode="hybrid") == hits[:2]
-    assert words.search_many([query, "dog"], k=3, mode="hybrid")[0] == hits[:3]
+    assert words.search(query, k=2, mode="hybrid", fusion="rrf") == hits[:2]
+    assert words.search_many([query, "dog"], k=3, mode="hybrid", fusion="rrf")[0] == hits[:3]
 
 
-def test_scores_are_weighted(words: Index) -> None:
-    query = "cat dog"
+def test_cosines_and_shares_of_the_query_are_weighted(words: Index) -> None:
+    query = "cat dog dog eel"  # no passage has an eel
+    most = idf(6, 2) + 2 * idf(6, 2) + idf(6, 0)
     cosines = {hit.id: hit.score for hit in words.search(query, k=100)}
     lexical = {hit.id: hit.score for hit in words.search(query, k=100, mode="lexical")}
     low, high = min(cosines.values()), max(cosines.values())
     expected = {
-        name: 0.3 * (cosine - low) / (high - low) + 0.7 * lexical.get(name, 0) / max(lexical.values())
+        name: 0.3 * (cosine - low) / (high - low) + 0.7 * lexical.get(name, 0) / most
         for name, cosine in cosines.items()
     }
     hits = words.search(query, k=100, mode="hybrid", fusion=Fusion("weighted", dense=0.3))
     assert {hit.id: hit.score for hit in hits} == pytest.approx(expected, rel=1e-5)
+    assert words.search(query, mode="hybrid") == words.search(query, mode="hybrid", fusion=Fusion())
 
 
 def test_all_weight_on_one_side_is_that_side(words: Index) -> None:
@@ -139,18 +148,25 @@ def test_a_query_without_known_pieces_goes_by_meaning_and_says_so(
     words: Index, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        known = words.search("cat dog", mode="hybrid")
+        known = words.search_many(["cat dog", "gnu eel cat"], mode="hybrid")
+        by_ranks = words.search("cat dog", mode="hybrid", fusion="rrf")
         assert caplog.text == ""
-        hits = words.search_many(["cat dog", "gnu eel cat"], mode="hybrid")
-    assert "1 of 2 queries: less than half of its pieces occur" in caplog.text
-    assert hits == [known, words.search("gnu eel cat")]
+        hits = words.search_many(["cat dog", "gnu eel"], mode="hybrid")
+        assert "1 of 2 queries: too few of its pieces occur" in caplog.text
+        assert hits == [known[0], words.search("gnu eel")]
+        caplog.clear()
+        assert words.search_many(["cat dog", "gnu eel cat"], mode="hybrid", fusion="rrf") == [
+            by_ranks,
+            words.search("gnu eel cat"),
+        ]
+        assert "1 of 2 queries: too few of its pieces occur" in caplog.text
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"mode": "sparse"}, "allowed: dense, lexical, hybrid"),
-        ({"mode": "hybrid", "fusion": "sum"}, "allowed: rrf, weighted"),
+        ({"mode": "hybrid", "fusion": "sum"}, "allowed: weighted, rrf"),
     ],
 )
 def test_modes_and_fusions_that_are_not_there(words: Index, arguments: dict[str, str], message: str) -> None:

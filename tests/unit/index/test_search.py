@@ -69,9 +69,9 @@ def test_queries_must_be_text(index: Index, query: object) -> None:
         index.search(query)  # type: ignore[arg-type]
 
 
-def test_other_modes_filters_and_shapes_are_refused(index: Index) -> None:
+def test_other_modes_and_shapes_are_refused(index: Index) -> None:
     index.add(documents(range(3)))
-    for arguments in ({"mode": "hybrid"}, {"where": "year > 3"}, {"languages": "de"}, {"languages": []}):
+    for arguments in ({"mode": "hybrid"}, {"languages": "de"}, {"languages": []}):
         with pytest.raises(InvalidArgumentError):
             index.search("x", **arguments)  # type: ignore[arg-type]
     with pytest.raises(InvalidArgumentError, match="for one query use search"):
