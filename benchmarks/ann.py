@@ -4,9 +4,10 @@
     python -m benchmarks.ann --documents 1000000 --kinds hnsw ivf-pq --json figures.json
 
 Vectors of 384 numbers: each language a cone, of unlike sizes; in it the passages, around topics in 48 directions that
-all languages share, with noise in all 384; queries are made in the same way. For each kind: seconds to build the structures, bytes of the index and of the structures,
-milliseconds of one query with ten documents returned, as a ratio to FAISS searching the same structures for as many
-candidates with the same settings (not scored again, no documents), and recall@10 of the language that fares worst.
+all languages share, with noise in all 384; queries are made in the same way. For each kind: seconds to build, bytes of
+the index and of what search keeps touching, milliseconds of one query with ten documents returned (rows_only: without
+them), as a ratio to FAISS searching the same structures with the same settings for as many candidates (not scored
+again, no documents), and recall@10 of the language that fares worst.
 """
 
 from __future__ import annotations
