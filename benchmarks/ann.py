@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import tempfile
 import time
@@ -45,7 +46,7 @@ class Cones:
         random = np.random.default_rng(seed)
         self._cones = random.standard_normal((len(LANGUAGES), DIMENSION), dtype=np.float32)
         self._topics = random.standard_normal((TOPICS, LATENT), dtype=np.float32)
-        self._directions = random.standard_normal((LATENT, DIMENSION), dtype=np.float32) / np.sqrt(LATENT)
+        self._directions = random.standard_normal((LATENT, DIMENSION), dtype=np.float32) / math.sqrt(LATENT)
 
     def encode_queries(self, texts: Sequence[str], *, instruction: str | None = None) -> Vectors:
         """Return float32 unit vectors of shape (n, dimension)."""

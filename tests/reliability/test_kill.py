@@ -19,7 +19,7 @@ from lusirag.index import Index, verify_index
 from lusirag.index.ann import kinds, nearest
 
 KILLS = 200
-STRUCTURE_KILLS = 60
+STRUCTURE_KILLS = 30
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")

@@ -111,12 +111,12 @@ def test_equal_scores_are_ordered_by_segment_and_row(tmp_path: Path) -> None:
 
 
 def test_few_allowed_rows_are_searched_exactly(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
-    index.add([document(number, 0, "sw") for number in range(ROWS, ROWS + 30)])
+    index.add([document(number, 0, "sw") for number in range(ROWS, ROWS + 130)])
     index.compact()
     monkeypatch.setattr(stored.StoredStructure, "finder", forbidden)
     for k in (1, 10, 100):
         found = index.search_many(QUERIES, k=k, languages=["sw"])
-        allowed = {f"d{number}" for number in range(ROWS, ROWS + 30)}
+        allowed = {f"d{number}" for number in range(ROWS, ROWS + 130)}
         expected = exact(index, QUERIES, k, allowed)
         assert [[hit.id for hit in hits] for hits in found] == [[name for name, _ in best] for best in expected]
     with pytest.raises(AssertionError):
