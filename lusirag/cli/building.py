@@ -49,15 +49,19 @@ def open_for_building(
     chunk_tokens: int | None = None,
     overlap: int | None = None,
     lexical: bool = True,
+    ann: str | None = None,
+    memory: str | None = None,
+    expected: int | None = None,
     overwrite: bool = False,
 ) -> Index:
     """Open the index that an earlier run of the same command began, or make a new one.
 
     Raises:
         IndexStateError: the directory holds an index of other sources or another model, or something else.
-        InvalidArgumentError: the index was begun with other chunks.
+        InvalidArgumentError: the index was begun with other chunks or another kind of search, or will not fit.
     """
     from lusirag.index import Index
+    from lusirag.index.ann.memory import parse_size
 
     if overwrite or not (directory / "manifest.json").exists():
         shared = 32 if overlap is None else overlap
@@ -67,6 +71,9 @@ def open_for_building(
             chunk_tokens=chunk_tokens,
             overlap=shared,
             lexical=None if lexical else False,
+            ann=ann or "auto",
+            memory=memory,
+            expected_passages=expected,
             overwrite=overwrite,
         )
     index = Index.open(directory, embedder)
@@ -80,6 +87,8 @@ def open_for_building(
     for option, given, recorded in (
         ("--chunk-tokens", chunk_tokens, chunking["tokens"]),
         ("--overlap", overlap, chunking["overlap"]),
+        ("--ann", ann, facts["ann"]["kind"]),
+        ("--memory", parse_size(memory), facts["ann"]["memory_allowed"]),
     ):
         if given is not None and given != recorded:
             raise InvalidArgumentError(
@@ -106,11 +115,13 @@ class Rows:
         if first is None:
             reasons = ", ".join(f"{count:,} {reason}" for reason, count in corpus.skipped.items()) or "no rows at all"
             raise CorpusError(f"nothing to index: the sources hold no row that can be used ({reasons})")
+        self._read = int(first.num_rows)
         self._batches = chain([first], batches)
 
     def __iter__(self) -> Iterator[RecordBatch]:
         for batch in self._batches:
             self.taken += batch.num_rows
+            self._read = max(self._read, self.taken)
             yield batch
 
     def expected(self) -> int | None:
@@ -118,7 +129,7 @@ class Rows:
         total = self.corpus.bytes_total
         if not total or not self.corpus.bytes_read:
             return None
-        return max(self.taken, round(self.taken * total / self.corpus.bytes_read))
+        return max(self._read, round(self._read * total / self.corpus.bytes_read))
 
 
 def fill(

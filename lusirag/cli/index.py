@@ -34,13 +34,6 @@ class OnError(StrEnum):
     SKIP = "skip"
 
 
-class Ann(StrEnum):
-    """How vectors are searched; this version searches exactly."""
-
-    AUTO = "auto"
-    FLAT = "flat"
-
-
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("index")(index)
@@ -62,7 +55,30 @@ def index(
     source_format: Annotated[
         str | None, typer.Option("--format", help="jsonl, json, csv, tsv, parquet, arrow, txt, md or html.")
     ] = None,
-    ann: Annotated[Ann, typer.Option("--ann", help="Kind of vector index; both are exact search.")] = Ann.AUTO,
+    ann: Annotated[
+        str | None,
+        typer.Option(
+            "--ann",
+            metavar="KIND",
+            help="How vectors are searched: auto (if left out), flat (exactly), hnsw, ivf, ivf-pq, binary, or a FAISS "
+            "factory string.",
+        ),
+    ] = None,
+    memory: Annotated[
+        str | None, typer.Option("--memory", metavar="SIZE", help="What search may take of it, such as 2GB, for auto.")
+    ] = None,
+    recall: Annotated[
+        float | None,
+        typer.Option("--recall", help="Search as hard as recall@10 of the worst language needs, such as 0.95."),
+    ] = None,
+    queries: Annotated[
+        Path | None,
+        typer.Option(
+            "--queries",
+            metavar="FILE",
+            help='Measure recall with these, one a line, or .jsonl with "query"; else with sentences of the corpus.',
+        ),
+    ] = None,
     chunk_tokens: Annotated[
         int | None, typer.Option(help="Split longer documents; 0: never. Else as much as the model reads.")
     ] = None,
@@ -86,10 +102,11 @@ def index(
     changed in the sources is embedded again, and what they no longer hold is deleted.
     """
     from lusirag.cli.building import Rows, fill, open_for_building, resolved_sources
+    from lusirag.cli.recall import measure, read_queries
     from lusirag.corpus import Corpus, FieldNames
     from lusirag.embedding import Embedder
 
-    del ann  # both kinds are the same exact search in this version
+    asked = None if queries is None else read_queries(queries)
     corpus = Corpus(
         sources,
         fields=FieldNames(text=text_field, id=id_field, title=title_field, language=language_field),
@@ -103,7 +120,16 @@ def index(
             model, runtime=runtime, dtype=dtype, dimension=dimension, batch_tokens=batch_tokens, **on_devices(device)
         ) as embedder,
         open_for_building(
-            out, embedder, recorded, chunk_tokens=chunk_tokens, overlap=overlap, lexical=lexical, overwrite=overwrite
+            out,
+            embedder,
+            recorded,
+            chunk_tokens=chunk_tokens,
+            overlap=overlap,
+            lexical=lexical,
+            ann=ann,
+            memory=memory,
+            expected=rows.expected(),
+            overwrite=overwrite,
         ) as opened,
     ):
         try:
@@ -118,6 +144,7 @@ def index(
         except KeyboardInterrupt:
             note(f"interrupted; {opened.info()['documents']:,} documents are safe, the same command goes on from there")
             raise
+        measure(opened, asked, recall)
         facts = opened.info()
     summarise(built, facts, out, as_json=as_json)
 
@@ -147,7 +174,11 @@ def info(
     if as_json:
         write_json(facts)
         return
-    show_pairs((name, size(value) if name == "bytes" else _readable(value)) for name, value in facts.items())
+    from lusirag.cli.recall import recall_in_words, show_recall
+
+    shown = facts | {"bytes": size(facts["bytes"]), "ann": recall_in_words(facts["ann"])}
+    show_pairs((name, _readable(value)) for name, value in shown.items())
+    show_recall(facts["ann"])
 
 
 def verify(directory: IndexDirectory, as_json: Json = False) -> None:
@@ -186,9 +217,12 @@ def summarise(built: Built, facts: dict[str, Any], out: Path, *, as_json: bool) 
                 "seconds": round(built.seconds, 2),
                 "bytes": facts["bytes"],
                 "languages": facts["languages"],
+                "ann": facts["ann"],
             }
         )
         return
+    from lusirag.cli.recall import recall_in_words, show_recall
+
     changes = [f"{embedded:,} embedded"] + [
         f"{count:,} {what}"
         for count, what in ((report.unchanged, "known already"), (report.deleted, "gone from the sources"))
@@ -201,6 +235,7 @@ def summarise(built: Built, facts: dict[str, Any], out: Path, *, as_json: bool) 
         ("languages", _readable(facts["languages"])),
         ("time", f"{built.seconds:,.1f} s ({rate})"),
         ("size", size(facts["bytes"])),
+        ("search", recall_in_words(facts["ann"])),
     ]
     skipped = [f"{count:,} {reason}" for reason, count in sorted(built.skipped.items())]
     if report.skipped:
@@ -210,6 +245,7 @@ def summarise(built: Built, facts: dict[str, Any], out: Path, *, as_json: bool) 
     if built.truncated:
         rows.append(("cut", f"{built.truncated:,} passages were longer than the model reads"))
     show_pairs(rows)
+    show_recall(facts["ann"])
 
 
 def _readable(value: Any) -> str:

@@ -10,6 +10,7 @@ named by a manifest (manifest.py); only `Writer` (writer.py) makes a new state.
 
 from __future__ import annotations
 
+from lusirag.index.ann.records import LanguageRecall, RecallRecord
 from lusirag.index.build import OnDuplicate
 from lusirag.index.fusion import Fusion
 from lusirag.index.index import Index
@@ -22,10 +23,12 @@ __all__ = [
     "AddReport",
     "Fusion",
     "Index",
+    "LanguageRecall",
     "LanguageReport",
     "LanguageStatistics",
     "OnDuplicate",
     "Progress",
+    "RecallRecord",
     "RepairReport",
     "VerifyReport",
     "repair_index",

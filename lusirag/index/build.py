@@ -15,11 +15,11 @@ import pyarrow as pa
 from lusirag.errors import CorpusError, IndexStateError, StorageError
 from lusirag.index import keys
 from lusirag.index.columns import unify
-from lusirag.index.merge import largest_segment, merge, next_merge
+from lusirag.index.merge import merge, next_merge
 from lusirag.index.passages import PassageMaker, documents_of
 from lusirag.index.pending import Pending
 from lusirag.index.reports import AddReport, Progress
-from lusirag.index.segment import Segment
+from lusirag.index.segment import Segment, largest_segment
 from lusirag.index.tombstones import Mask
 from lusirag.index.writer import Writer
 

@@ -9,8 +9,12 @@ from typing import Any
 
 from lusirag.errors import IndexStateError, InvalidArgumentError
 from lusirag.index.analysis import ANALYSER
+from lusirag.index.ann.kinds import check_memory, checked_kind
+from lusirag.index.ann.memory import parse_size
+from lusirag.index.ann.records import AnnRecord
 from lusirag.index.lock import LOCK_FILE, OWNER_FILE
 from lusirag.index.manifest import MANIFEST_FILE, Chunking, EmbedderRecord, LexicalRecord, Manifest, read_manifest
+from lusirag.index.segment import largest_segment
 from lusirag.index.snapshot import Snapshot
 from lusirag.index.writer import create_directory, now
 from lusirag.types import Encoder
@@ -27,15 +31,19 @@ def new_index(
     overlap: int,
     identify_languages: bool,
     lexical: bool | None,
+    ann: str,
+    memory: str | int | None,
+    expected_passages: int | None,
     overwrite: bool,
 ) -> Snapshot:
     """Make an empty index; see `Index.create`."""
     chunking = _chunking(embedder, chunk_tokens, overlap)
     terms = _lexical(embedder, lexical)
+    search = _search(embedder, ann, memory, expected_passages)
     _check_place(directory, overwrite=overwrite)
     record = EmbedderRecord(str(embedder.name), embedder.fingerprint, int(embedder.dimension))
     time = now()
-    manifest = Manifest(record, chunking, identify_languages, created=time, updated=time, lexical=terms)
+    manifest = Manifest(record, chunking, identify_languages, created=time, updated=time, lexical=terms, ann=search)
     return create_directory(directory, manifest)
 
 
@@ -105,6 +113,15 @@ def _lexical(embedder: Any, wanted: bool | None) -> LexicalRecord | None:
             f"lexical is True, but {embedder.name!r} has no tokenizer whose pieces could be counted; leave it out"
         )
     return LexicalRecord(ANALYSER) if possible and wanted is not False else None
+
+
+def _search(embedder: Any, ann: str, memory: str | int | None, expected_passages: int | None) -> AnnRecord:
+    dimension = int(embedder.dimension)
+    record = AnnRecord(checked_kind(ann, dimension), parse_size(memory))
+    if expected_passages is not None:
+        total = _whole_number("expected_passages", expected_passages)
+        check_memory(record.kind, total, largest_segment(dimension), dimension, record.memory)
+    return record
 
 
 def _whole_number(name: str, value: Any) -> int:

@@ -126,6 +126,11 @@ def checksum(path: Path) -> str:
     return digest.hexdigest()
 
 
+def checksum_of(content: Any) -> str:
+    """The same of bytes in memory, or of a memory map."""
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
 def problem_with(directory: Path, record: FileRecord, *, full: bool) -> str | None:
     """Say in words what is wrong with a file, or None when it is as recorded.
 

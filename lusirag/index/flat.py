@@ -81,7 +81,7 @@ def _nearest(segments: Sequence[Candidates], queries: Vectors, k: int, fetched: 
             results += _nearest(segments, query[None], k, 4 * fetched)
             continue
         kept = (rows[at] >= 0) & (scores[at] >= lowest)
-        results.append(_rank(segments, query, origin[kept], rows[at][kept])[:k])
+        results.append(rank(segments, query, origin[kept], rows[at][kept])[:k])
     return results
 
 
@@ -91,12 +91,13 @@ def _kth_largest(scores: Vectors, k: int) -> float:
     return float(np.partition(scores, len(scores) - k)[len(scores) - k])
 
 
-def _rank(
+def rank(
     segments: Sequence[Candidates],
     query: npt.NDArray[np.float32],
     origin: npt.NDArray[np.int_],
     rows: npt.NDArray[np.int64],
 ) -> list[Match]:
+    """Rows by their exact cosines from large to small, equal ones by segment and row; arguments as for `cosines`."""
     scores = cosines([segment.vectors for segment in segments], query, origin, rows)
     order = np.lexsort((rows, origin, -scores))
     return [Match(int(origin[at]), int(rows[at]), float(scores[at])) for at in order]

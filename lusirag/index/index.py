@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 from lusirag.errors import IndexStateError, InvalidArgumentError
 from lusirag.index.analysis import Analyser, analyser_for
+from lusirag.index.ann.records import RecallRecord
+from lusirag.index.ann.tuning import measure
 from lusirag.index.build import Build, CommitPolicy, OnDuplicate
 from lusirag.index.create import embedder_for, new_index
 from lusirag.index.deletion import delete_documents
@@ -62,6 +64,9 @@ class Index:
         overlap: int = 32,
         identify_languages: bool = True,
         lexical: bool | None = None,
+        ann: str = "auto",
+        memory: str | int | None = None,
+        expected_passages: int | None = None,
         overwrite: bool = False,
     ) -> Self:
         """Make an empty index.
@@ -74,10 +79,15 @@ class Index:
             overlap: tokens that neighbouring chunks of a document share.
             identify_languages: find out the language of documents that come without one.
             lexical: prepare lexical and hybrid search too; None does so where the embedder has a tokenizer.
+            ann: how large segments are searched: "flat" (exactly), "hnsw", "ivf", "ivf-pq", "binary", a FAISS factory
+                string, or "auto": exactly while that is quick, then the quickest that fits in `memory`.
+            memory: what search may take of it, in bytes or as "2GB"; None for as much as it needs.
+            expected_passages: how many there will be, so that what cannot fit is refused before it is built.
             overwrite: replace an index that is at `path`.
 
         Raises:
-            InvalidArgumentError: chunk_tokens or overlap out of range, or lexical=True without a tokenizer.
+            InvalidArgumentError: chunk_tokens or overlap out of range, lexical=True without a tokenizer, an ann that
+                FAISS does not know, or passages that will not fit in `memory`.
             IndexStateError: the directory holds an index (without `overwrite`) or something else.
             StorageError: the directory cannot be written.
         """
@@ -88,6 +98,9 @@ class Index:
             overlap=overlap,
             identify_languages=identify_languages,
             lexical=lexical,
+            ann=ann,
+            memory=memory,
+            expected_passages=expected_passages,
             overwrite=overwrite,
         )
         return cls(snapshot, embedder, read_only=False)
@@ -333,6 +346,25 @@ class Index:
     def language_report(self, *, sample: int | None = 1000, seed: int = 0) -> LanguageReport:
         """How well the model's tokenizer serves each language; see `token_counts.language_report`."""
         return language_report(self._snapshot, self.embedder, sample=sample, seed=seed)
+
+    def measure_recall(
+        self, queries: Sequence[str] | None = None, *, target: float | None = None, sample: int = 100, seed: int = 0
+    ) -> RecallRecord:
+        """Measure what approximate search misses, in each language of the documents, and record it.
+
+        Args:
+            queries: what users ask; None takes the first sentences of passages drawn at random.
+            target: search harder, from now on, until recall@10 of the worst language reaches this share; where it
+                cannot be reached, as hard as is sensible.
+            sample: how many passages of each language are drawn.
+            seed: of the draw.
+
+        Raises:
+            InvalidArgumentError: queries that are no text, a target outside 0 to 1, or sample below 1.
+            IndexStateError: read-only, closed, locked by another writer, or damaged.
+        """
+        with self._writing() as writer:
+            return measure(writer, self.embedder, queries, target=target, sample=sample, seed=seed)
 
     def close(self) -> None:
         """Let go of the files; further use raises IndexStateError. Closing twice is fine."""

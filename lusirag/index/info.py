@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from lusirag.index.ann.facts import ann_facts
 from lusirag.index.manifest import FORMAT_VERSION, MANIFEST_FILE
 from lusirag.index.snapshot import Snapshot
 
@@ -33,7 +34,7 @@ def describe(snapshot: Snapshot) -> dict[str, Any]:
         "sources": list(manifest.sources),
         "created": manifest.created,
         "updated": manifest.updated,
-        "ann": dict(manifest.ann),
+        "ann": ann_facts(snapshot),
         "metric": manifest.metric,
         "format_version": FORMAT_VERSION,
     }

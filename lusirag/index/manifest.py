@@ -11,6 +11,7 @@ from typing import Any
 
 from lusirag import __version__
 from lusirag.errors import IndexStateError
+from lusirag.index.ann.records import FLAT, AnnRecord, parse_ann
 from lusirag.index.files import FileRecord, damaged, replace_file
 
 MANIFEST_FILE = "manifest.json"
@@ -54,6 +55,7 @@ class SegmentRecord:
         deleted_rows, deleted_documents: how many of those the tombstones cover.
         files: everything written once, with the segment.
         tombstones: the file with its deleted rows, None when there are none.
+        structure: FAISS factory string of the structure it is searched through, None for exact search (since format 2).
     """
 
     name: str
@@ -63,6 +65,7 @@ class SegmentRecord:
     deleted_rows: int = 0
     deleted_documents: int = 0
     tombstones: FileRecord | None = None
+    structure: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,7 @@ class Manifest:
         columns: the user's columns and their Arrow types, as text, for display.
         sources: where `Index.synchronize` took the documents from.
         complete: False while a synchronisation has begun and not ended.
-        ann: kind of search structure and its recall@10 against exact search.
+        ann: how vectors are searched, and the recall that was measured (since format 2; before, exactly).
         lexical: None where the segments have no lexical part (since format 2).
         lusirag_version: the version that wrote this state.
     """
@@ -97,7 +100,7 @@ class Manifest:
     sources: tuple[str, ...] = ()
     complete: bool = True
     metric: str = "inner_product"
-    ann: tuple[tuple[str, Any], ...] = (("kind", "flat"), ("recall", 1.0))
+    ann: AnnRecord = FLAT
     lexical: LexicalRecord | None = None
     lusirag_version: str = __version__
 
@@ -154,15 +157,23 @@ def read_manifest(directory: Path) -> Manifest:
     return manifest
 
 
-_LATER_FIELDS = {1: ("lexical",)}  # by the format that does not have them
+def content_state(manifest: Manifest) -> str:
+    """A name for which passages are live and how they are searched; the same as long as no segment changes."""
+    parts = [(segment.name, segment.tombstones and segment.tombstones.checksum) for segment in manifest.segments]
+    return hashlib.blake2b(json.dumps(parts).encode(), digest_size=8).hexdigest()
+
+
+_EXACT_ONLY = {"kind": "flat", "recall": 1.0}  # what format 1 says of its search
 
 
 def _render(manifest: Manifest, version: int) -> bytes:
     fields = dataclasses.asdict(manifest)
-    for name in _LATER_FIELDS.get(version, ()):
-        del fields[name]
+    if version == 1:
+        del fields["lexical"]
+        fields["ann"] = _EXACT_ONLY
+        for segment in fields["segments"]:
+            del segment["structure"]
     fields["columns"] = [{"name": name, "type": kind} for name, kind in manifest.columns]
-    fields["ann"] = dict(manifest.ann)
     body: dict[str, Any] = {"kind": KIND, "format_version": version, **fields}
     body["checksum"] = _self_checksum(body)
     return (json.dumps(body, indent=1, ensure_ascii=False) + "\n").encode("utf-8", "surrogatepass")
@@ -174,7 +185,7 @@ def _parse(body: dict[str, Any]) -> Manifest:
     fields["chunking"] = Chunking(**fields["chunking"]) if fields["chunking"] is not None else None
     fields["segments"] = tuple(_parse_segment(segment) for segment in fields["segments"])
     fields["columns"] = tuple((column["name"], column["type"]) for column in fields["columns"])
-    fields["ann"] = tuple(fields["ann"].items())
+    fields["ann"] = FLAT if body["format_version"] == 1 else parse_ann(fields["ann"])
     fields["sources"] = tuple(fields["sources"])
     if fields.get("lexical") is not None:
         fields["lexical"] = LexicalRecord(**fields["lexical"])

@@ -15,17 +15,10 @@ from lusirag.index import keys
 from lusirag.index.columns import conform, unify
 from lusirag.index.postings import Postings
 from lusirag.index.postings import merged as merged_postings
-from lusirag.index.segment import Segment
+from lusirag.index.segment import Segment, largest_segment
 from lusirag.index.writer import Writer
 
-# One segment's vectors are held in memory when it is written, so this bounds the memory of a merge.
-SEGMENT_VECTOR_BYTES = 256 << 20
 FACTOR = 8
-
-
-def largest_segment(dimension: int) -> int:
-    """Passages that one segment may hold."""
-    return max(1024, SEGMENT_VECTOR_BYTES // (4 * dimension))
 
 
 def next_merge(segments: Sequence[Segment], max_rows: int) -> slice | None:
@@ -61,7 +54,7 @@ def groups(segments: Sequence[Segment], max_rows: int) -> list[slice]:
 
 
 def compact(writer: Writer) -> None:
-    """Write the live passages of all segments in as few as is sensible.
+    """Write the live passages of all segments in as few as is sensible, each with the structure it should have now.
 
     Raises:
         StorageError: the file system refuses; what was merged before stays merged.
@@ -69,7 +62,7 @@ def compact(writer: Writer) -> None:
     runs = groups(writer.snapshot.segments, largest_segment(writer.snapshot.manifest.embedder.dimension))
     for run in reversed(runs):  # from the end, so that the places of the runs before stay right
         segments = writer.snapshot.segments[run]
-        if len(segments) > 1 or segments[0].record.deleted_rows:
+        if len(segments) > 1 or segments[0].record.deleted_rows or not writer.up_to_date(segments[0]):
             merge(writer, run)
 
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from lusirag.index import flat
 from lusirag.index.analysis import Terms
+from lusirag.index.ann.nearest import nearest
 from lusirag.index.files import damaged
 from lusirag.index.filters import Where, matching
 from lusirag.index.fusion import Fusion, Scores, fuse
@@ -48,7 +49,7 @@ def search_snapshot(
         IndexStateError: a file of the lexical part was altered.
     """
     if terms is None:
-        found = [] if vectors is None else flat.nearest(allowed, vectors, k)
+        found = [] if vectors is None else _dense(snapshot, allowed, vectors, k)
     elif vectors is None:
         masks = _masks(allowed)
         found = [best(scored.scores, masks, k) for scored in _lexical(snapshot, terms)]
@@ -58,12 +59,17 @@ def search_snapshot(
     return [[to_hit(documents[match.segment].row(match.row), match.score) for match in matches] for matches in found]
 
 
+def _dense(snapshot: Snapshot, allowed: Sequence[flat.Candidates], vectors: Vectors, k: int) -> list[list[flat.Match]]:
+    structures = [segment.structure for segment in snapshot.segments]
+    return nearest(allowed, structures, vectors, k, snapshot.manifest.ann.settings)
+
+
 def _hybrid(
     snapshot: Snapshot, allowed: Sequence[flat.Candidates], k: int, vectors: Vectors, terms: Terms, fusion: Fusion
 ) -> list[list[flat.Match]]:
     depth, masks = max(k, fusion.depth), _masks(allowed)
     found, unserved = [], 0
-    dense = flat.nearest(allowed, vectors, depth)
+    dense = _dense(snapshot, allowed, vectors, depth)
     for query, by_meaning, scored in zip(vectors, dense, _lexical(snapshot, terms), strict=True):
         if not fusion.serves(scored.known):
             unserved += 1

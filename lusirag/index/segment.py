@@ -2,7 +2,7 @@
 
 A segment is a folder with documents.arrow (batches of at most 1,024 passages), vectors.arrow (one batch, so that the
 vectors are one contiguous array), keys.arrow (one row a document), postings.arrow and lengths.arrow (where the index
-has a lexical part), and the tombstones of later generations.
+has a lexical part), ann.faiss (where search is approximate), and the tombstones of later generations.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from lusirag.index import keys
+from lusirag.index.ann.building import ANN_FILE, build, write_structure
+from lusirag.index.ann.stored import StoredStructure
 from lusirag.index.columns import numbers, rebatch
 from lusirag.index.documents import Documents
 from lusirag.index.files import FileRecord, damaged, problem_with, storage_errors, sync_directory, write_file
@@ -38,12 +40,19 @@ DOCUMENTS_FILE = "documents.arrow"
 VECTORS_FILE = "vectors.arrow"
 KEYS_FILE = "keys.arrow"
 BATCH_ROWS = 1024
+# One segment's vectors are held in memory when it is written, so this bounds the memory of a merge.
+SEGMENT_VECTOR_BYTES = 256 << 20
 
 Read = TypeVar("Read")
 
 # NOTE: files up to this size are hashed whenever an index is opened; larger ones only by `verify`, because opening
 # must not read gigabytes.
 _CHECKED_ON_OPEN_BYTES = 1 << 16
+
+
+def largest_segment(dimension: int) -> int:
+    """Passages that one segment may hold."""
+    return max(1024, SEGMENT_VECTOR_BYTES // (4 * dimension))
 
 
 def write_segment(
@@ -54,6 +63,7 @@ def write_segment(
     vectors: Vectors,
     key: pa.RecordBatch,
     postings: Postings | None = None,
+    structure: str | None = None,
 ) -> SegmentRecord:
     """Write a segment's files and sync them. It is part of the index once a manifest names it.
 
@@ -65,8 +75,10 @@ def write_segment(
         vectors: (rows, dim), unit length.
         key: the documents' keys, see `keys.SCHEMA`.
         postings: the lexical part, where the index has one.
+        structure: FAISS factory string of the structure it is searched through; None for exact search.
 
     Raises:
+        InvalidArgumentError: FAISS cannot build that structure.
         StorageError: the file system refuses.
     """
     folder = f"segments/{name}"
@@ -83,9 +95,18 @@ def write_segment(
     if postings is not None:
         for file_name, batch in zip((POSTINGS_FILE, LENGTHS_FILE), postings.batches(), strict=True):
             files.append(_write_arrow(directory, f"{folder}/{file_name}", batch.schema, [batch]))
+    built = None if structure is None else build(structure, vectors)
+    if built is not None:
+        files.append(write_structure(directory, f"{folder}/{ANN_FILE}", built))
     sync_directory(directory / folder)
     sync_directory(directory / "segments")
-    return SegmentRecord(name=name, rows=len(vectors), documents=key.num_rows, files=tuple(files))
+    return SegmentRecord(
+        name=name,
+        rows=len(vectors),
+        documents=key.num_rows,
+        files=tuple(files),
+        structure=None if built is None else structure,
+    )
 
 
 def _write_arrow(directory: Path, path: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> FileRecord:
@@ -107,6 +128,7 @@ class Segment:
         vectors: (rows, dim) float32, a view of the mapped file.
         keys: the documents' hashes and rows.
         deleted: (rows,) True where a passage is deleted.
+        structure: what approximate search goes through; None where search is exact.
     """
 
     record: SegmentRecord
@@ -115,6 +137,7 @@ class Segment:
     vectors: Vectors
     keys: keys.Keys
     deleted: Mask
+    structure: StoredStructure | None = None
 
     @cached_property
     def live(self) -> Bitmap:
@@ -194,7 +217,10 @@ def open_segment(directory: Path, record: SegmentRecord, dimension: int) -> Segm
     if tombstones := record.tombstones:
         name = tombstones.path.rpartition("/")[2]
         deleted = _checked(directory, record, name, lambda: read_tombstones(folder / name, record.rows))
-    return Segment(record, directory, documents, vectors, key, deleted)
+    structure = None
+    if record.structure is not None:
+        structure = _checked(directory, record, ANN_FILE, lambda: _map_structure(directory, record, dimension))
+    return Segment(record, directory, documents, vectors, key, deleted, structure)
 
 
 def _checked(directory: Path, record: SegmentRecord, name: str, read: Callable[[], Read]) -> Read:
@@ -217,6 +243,11 @@ def _map_only_batch(path: Path, schema: pa.Schema, rows: int | None) -> pa.Recor
     if rows not in (None, batch.num_rows) or any(column.null_count for column in batch.columns):
         raise ValueError(f"it holds {batch.num_rows} rows instead of {rows}, or nulls")
     return batch
+
+
+def _map_structure(directory: Path, record: SegmentRecord, dimension: int) -> StoredStructure:
+    (file,) = (file for file in record.files if file.path.endswith(f"/{ANN_FILE}"))
+    return StoredStructure(directory, file, str(record.structure), record.rows, dimension)
 
 
 def map_vectors(folder: Path, rows: int, dimension: int) -> Vectors:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +14,7 @@ from lusirag.errors import ModelError
 from lusirag.index.language_report import LanguageReport, LanguageStatistics
 from lusirag.index.parallel_text import ENGLISH, english_articles, relative_length
 from lusirag.index.requests import checked_k
-from lusirag.index.segment import Segment
+from lusirag.index.sampling import sampled_rows
 from lusirag.index.snapshot import Snapshot
 from lusirag.types import Encoder
 
@@ -46,7 +45,7 @@ def language_report(snapshot: Snapshot, embedder: Encoder, *, sample: int | None
         )
     longest = int(getattr(embedder, "max_passage_tokens", None) or embedder.max_tokens)
     count = _Counting(tokenizer, longest)
-    for segment, rows in _sampled(snapshot, sample, seed):
+    for segment, rows in sampled_rows(snapshot, sample, seed):
         codes, names = segment.languages
         for start in range(0, len(rows), _PASSAGES_AT_ONCE):
             some = rows[start : start + _PASSAGES_AT_ONCE]
@@ -124,28 +123,6 @@ def _unknown_id(tokenizer: Tokenizer) -> int:
     if found is None and model.get("unk_token") is not None:
         found = tokenizer.token_to_id(model["unk_token"])
     return -1 if found is None else int(found)
-
-
-def _sampled(snapshot: Snapshot, sample: int | None, seed: int) -> Iterator[tuple[Segment, npt.NDArray[np.int64]]]:
-    """Rows of each segment, such that of every language `sample` live passages are drawn, or all when it has fewer."""
-    if sample is None:
-        yield from ((segment, np.flatnonzero(~segment.deleted)) for segment in snapshot.segments)
-        return
-    draw = np.random.default_rng(seed)
-    drawn = {
-        language: draw.choice(count, min(count, sample), replace=False, shuffle=False)
-        for language, count in sorted(snapshot.languages.items(), key=lambda item: item[0] or "")
-    }
-    passed: Counter[str | None] = Counter()
-    for segment in snapshot.segments:
-        codes, names = segment.languages
-        wanted = np.zeros(segment.record.rows, dtype=np.bool_)
-        for code, language in enumerate(names):
-            here = np.flatnonzero((codes == code) & ~segment.deleted)
-            places = drawn.get(language, np.zeros(0, np.int64)) - passed[language]
-            wanted[here[places[(places >= 0) & (places < len(here))]]] = True
-            passed[language] += len(here)
-        yield segment, np.flatnonzero(wanted)
 
 
 def _documents(snapshot: Snapshot) -> Counter[str | None]:

@@ -57,6 +57,8 @@ def _problems(segment: Segment) -> Iterator[str]:
             yield f"{name}: the vector of row {start + int(wrong.argmax())} is not finite or not of unit length"
             break
     yield from _key_problems(segment, name)
+    if segment.structure is not None:
+        segment.structure.load()
     if segment.has_postings:
         yield from _postings_problems(segment.postings, name)
     record = segment.record

@@ -14,12 +14,13 @@ import pyarrow as pa
 
 from lusirag import __version__
 from lusirag.errors import LusiragError
+from lusirag.index.ann.kinds import KINDS, structure_for
 from lusirag.index.columns import unify, user_fields
 from lusirag.index.files import storage_errors
 from lusirag.index.lock import writer_lock
 from lusirag.index.manifest import MANIFEST_FILE, Manifest, read_manifest, write_manifest
 from lusirag.index.postings import Postings
-from lusirag.index.segment import Segment, open_segment, write_segment
+from lusirag.index.segment import Segment, largest_segment, open_segment, write_segment
 from lusirag.index.snapshot import Snapshot, open_snapshot, snapshot_of
 from lusirag.index.tombstones import Mask, write_tombstones
 from lusirag.types import Vectors
@@ -52,8 +53,26 @@ class Writer:
         """Write a segment and open it; see `segment.write_segment`."""
         name = f"{self._next_segment:06d}"
         self._next_segment += 1
-        record = write_segment(self.directory, name, batches, schema, vectors, key, postings)
+        record = write_segment(
+            self.directory, name, batches, schema, vectors, key, postings, self.structure_for(len(vectors))
+        )
         return open_segment(self.directory, record, self.snapshot.manifest.embedder.dimension)
+
+    def structure_for(self, rows: int) -> str | None:
+        """The factory string of the structure that a segment of `rows` passages should have, None for exact search."""
+        manifest = self.snapshot.manifest
+        dimension = manifest.embedder.dimension
+        live = sum(record.rows - record.deleted_rows for record in manifest.segments)
+        return structure_for(manifest.ann, rows, max(live, rows), largest_segment(dimension), dimension)
+
+    def up_to_date(self, segment: Segment) -> bool:
+        """Whether a segment has the structure that it would get now, as `auto` decides anew while an index grows.
+
+        A factory string says what it says, and is not tried again where a segment was too small to be trained.
+        """
+        record = segment.record
+        named = self.snapshot.manifest.ann.kind in KINDS
+        return not named or record.structure == self.structure_for(record.rows)
 
     def add_tombstones(self, segment: Segment, deleted: Mask) -> Segment:
         """Write which rows of a segment are deleted from the next generation on."""

@@ -1,10 +1,11 @@
 """Processes that change an index until they are killed, and say on standard output what is durable.
 
-    python index_writer.py PATH
+    python index_writer.py PATH [SMALLEST]
 
 For each line of standard input, a seed, it forks a process that has its imports done: "ready PID", then
 "begin OPERATION FIRST STOP VERSION" before a change, "done" after it, "durable COUNT" while it adds. When that process
 has ended: an empty line, so that the last one stands for itself however it broke off, and "ended".
+Segments of SMALLEST passages and more get a search structure.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import numpy as np
 from fake_embedder import WordEmbedder, documents
 
 from lusirag.index import AddReport, Index
+from lusirag.index.ann import kinds
+from lusirag.index.engine import load_faiss
 from lusirag.index.filters.database import cursor
 
 
@@ -67,4 +70,7 @@ def change(path: str, seed: int) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) > 2:
+        load_faiss()
+        kinds.SMALLEST_SEGMENT = int(sys.argv[2])
     main(sys.argv[1])

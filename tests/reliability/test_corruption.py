@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,16 +12,26 @@ from fake_embedder import WordEmbedder, documents
 
 from lusirag.errors import IndexStateError
 from lusirag.index import Index, segment, verify_index
+from lusirag.index.ann import kinds, nearest
 from lusirag.types import Document
 
 FLIPS_A_FILE = 170
 READS_A_FILE = 24
 
 
+@pytest.fixture(scope="module", autouse=True)
+def structures() -> Iterator[None]:
+    """The larger of the two segments gets a search structure."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kinds, "SMALLEST_SEGMENT", 20)
+        patch.setattr(nearest, "EXACT_ROWS", 10)
+        yield
+
+
 @pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def sound(structures: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("sound") / "index"
-    with Index.create(path, WordEmbedder()) as index:
+    with Index.create(path, WordEmbedder(), ann="hnsw") as index:
         index.add([*documents(range(30)), Document("t", "text", "title", "fr", "s", {"n": 1, "tags": ["a"]})])
         index.add(documents(range(30, 35)))
         index.delete(["d3", "d31"])
@@ -76,6 +87,7 @@ def test_reading_an_altered_large_file_does_not_crash(
 
 def use_all(index: Index) -> None:
     index.search("x", k=100)
+    index.search("x", k=1)
     index.search("x", k=3, languages=["en"])
     index.search_many(["text 3 version 0", "7 31", "33"], k=100, mode="hybrid")
     index.search("x", k=3, where="n = 1 OR list_contains(tags, 'a') OR id = 'd1' OR title = source OR text LIKE 't%'")

@@ -16,40 +16,58 @@ import pytest
 from fake_embedder import WordEmbedder, documents
 
 from lusirag.index import Index, verify_index
+from lusirag.index.ann import kinds, nearest
 
 KILLS = 200
+STRUCTURE_KILLS = 60
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
 def test_every_acknowledged_change_survives_kill(tmp_path: Path) -> None:
+    kill_often(tmp_path, "flat", KILLS, latest=0.25)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+def test_so_it_does_where_search_is_approximate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kinds, "SMALLEST_SEGMENT", 64)
+    monkeypatch.setattr(nearest, "EXACT_ROWS", 32)
+    assert kill_often(tmp_path, "hnsw", STRUCTURE_KILLS, 64, latest=0.8) > STRUCTURE_KILLS // 4
+
+
+def kill_often(tmp_path: Path, ann: str, kills: int, *arguments: int, latest: float) -> int:
+    """Kill a writer many times; return how often its index then had a search structure."""
     random = np.random.default_rng(2)
     path = tmp_path / "index"
-    Index.create(path, WordEmbedder())
+    Index.create(path, WordEmbedder(), ann=ann)
     model: dict[str, int] = {}  # id -> version
-    midway = 0
-    with writers(path) as server:
-        for seed in range(KILLS):
-            lines = run_and_kill(server, seed, after=float(random.uniform(0.005, 0.25)))
+    midway = structured = 0
+    with writers(path, *arguments) as server:
+        for seed in range(kills):
+            lines = run_and_kill(server, seed, after=float(random.uniform(0.005, latest)))
             midway += lines[-1] != "done"
             assert verify_index(path).problems == []
             index = Index.open(path, WordEmbedder())
             replay(index, model, lines)
+            structured += "HNSW32,SQ8" in index.info()["ann"]["structures"]
+            assert len(index.search("anything", k=3)) == min(3, len(index))
             version = 1_000_000 + seed
             index.add(documents(range(0, 1400, 100), version))
             model.update({f"d{number}": version for number in range(0, 1400, 100)})
             assert versions(index) == model
-    assert midway > KILLS // 4
+    assert midway > kills // 4
+    return structured
 
 
 @contextmanager
-def writers(path: Path) -> Iterator[subprocess.Popen[str]]:
+def writers(path: Path, *arguments: int) -> Iterator[subprocess.Popen[str]]:
     """What starts processes that change the index, one for each seed it is told."""
     server = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("index_writer.py")), str(path)],
+        [sys.executable, str(Path(__file__).with_name("index_writer.py")), str(path), *map(str, arguments)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        # On a busy machine FAISS's threads wait for each other longer than these few passages take.
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     with server:
         yield server

@@ -1,0 +1,152 @@
+"""Kinds of approximate search beside each other, and beside FAISS itself on the same structures.
+
+    python -m benchmarks.ann
+    python -m benchmarks.ann --documents 1000000 --kinds hnsw ivf-pq --json figures.json
+
+Vectors of 384 numbers: each language a cone, of unlike sizes, in it topics, around those the passages. Queries lie near
+passages of other topics. For each kind: seconds to build the structures, bytes of the index and of the structures,
+milliseconds of one query with ten documents returned, as a ratio to FAISS searching the same structures for as many
+candidates with the same settings (not scored again, no documents), and recall@10 of the language that fares worst.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.sets import environment
+from lusirag.index import Index
+from lusirag.index.ann.records import SearchSettings
+from lusirag.index.engine import load_faiss
+from lusirag.types import Document, Vectors
+
+DIMENSION, TOPICS = 384, 1000
+LANGUAGES = {"en": 0.5, "de": 0.2, "ru": 0.15, "zh": 0.1, "sw": 0.05}  # shares of the passages
+BATCH = 4096
+
+
+class Cones:
+    """Gives the n-th passage its vector, from its text; satisfies lusirag.types.Encoder."""
+
+    name, fingerprint, dimension, max_tokens = "cones", "cones-1", DIMENSION, 512
+
+    def __init__(self, seed: int = 0) -> None:
+        random = np.random.default_rng(seed)
+        self._cones = random.standard_normal((len(LANGUAGES), DIMENSION), dtype=np.float32)
+        self._topics = random.standard_normal((TOPICS, DIMENSION), dtype=np.float32)
+
+    def encode_queries(self, texts: Sequence[str], *, instruction: str | None = None) -> Vectors:
+        """Return float32 unit vectors of shape (n, dimension)."""
+        del instruction
+        return self.encode_documents(texts)
+
+    def encode_documents(self, texts: Sequence[str]) -> Vectors:
+        """Return float32 unit vectors of shape (n, dimension)."""
+        numbers = [tuple(map(int, text.split())) for text in texts]  # language, topic, number
+        noise = np.stack([np.random.default_rng(each).standard_normal(DIMENSION, np.float32) for each in numbers])
+        languages, topics = ([each[place] for each in numbers] for place in (0, 1))
+        vectors = 0.8 * self._cones[languages] + self._topics[topics] + 0.7 * noise
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def main() -> None:
+    """Build, search, print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--documents", type=int, default=200_000)
+    parser.add_argument("--queries", type=int, default=200, help="that are timed (default: %(default)s)")
+    parser.add_argument("--kinds", nargs="+", default=["flat", "hnsw", "ivf", "ivf-pq", "binary"])
+    parser.add_argument("--json", type=Path, help="write the figures here")
+    options = parser.parse_args()
+    faiss = load_faiss()
+    figures: dict[str, Any] = {
+        "environment": environment() | {"faiss": faiss.__version__, "threads": faiss.omp_get_max_threads()},
+        "documents": options.documents,
+        "dimension": DIMENSION,
+        "kinds": {},
+    }
+    encoder = Cones()
+    queries = [f"{n % len(LANGUAGES)} {(7 * n) % TOPICS} {10**9 + n}" for n in range(options.queries)]
+    for kind in options.kinds:
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            Index.create(Path(folder) / "index", encoder, ann=kind, identify_languages=False) as index,
+        ):
+            print(f"{kind}: building", file=sys.stderr, flush=True)
+            started = time.perf_counter()
+            index.add(documents(options.documents))
+            index.compact()
+            figures["kinds"][kind] = {"build_seconds": round(time.perf_counter() - started, 1)}
+            figures["kinds"][kind] |= measure(index, encoder, queries)
+        print(json.dumps({kind: figures["kinds"][kind]}), flush=True)
+    if options.json:
+        options.json.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
+    print(json.dumps(figures["environment"]))
+
+
+def documents(count: int) -> Iterator[Document]:
+    """Passages of all languages by their shares."""
+    random = np.random.default_rng(1)
+    names = list(LANGUAGES)
+    languages = random.choice(len(names), count, p=list(LANGUAGES.values()))
+    topics = random.integers(0, TOPICS, count)
+    for number, (language, topic) in enumerate(zip(languages.tolist(), topics.tolist(), strict=True)):
+        yield Document(str(number), f"{language} {topic} {number}", language=names[language])
+
+
+def measure(index: Index, encoder: Cones, queries: Sequence[str]) -> dict[str, Any]:
+    """Sizes, times and recall of an index."""
+    facts = index.info()
+    vectors = encoder.encode_queries(queries)
+    ours = milliseconds(lambda vector: index.search_vectors(vector[None], k=10), vectors)
+    found = {
+        "structures": facts["ann"]["structures"],
+        "index_bytes": facts["bytes"],
+        "bytes_in_memory": facts["ann"]["memory"],
+        "p50_ms": round(float(np.median(ours)), 3),
+        "p95_ms": round(float(np.quantile(ours, 0.95)), 3),
+    }
+    if search := raw_search(index):
+        raw = milliseconds(search, vectors)
+        again = milliseconds(lambda vector: index.search_vectors(vector[None], k=10), vectors)
+        ours_p50 = min(float(np.median(ours)), float(np.median(again)))
+        found["raw_p50_ms"] = round(float(np.median(raw)), 3)
+        found["ratio"] = round(ours_p50 / float(np.median(raw)), 2)
+        found["overhead_ms"] = round(ours_p50 - float(np.median(raw)), 3)
+    record = index.measure_recall(sample=100)
+    return found | {"worst_language": record.languages[0].language, "recall_at_10": round(record.worst, 4)}
+
+
+def raw_search(index: Index) -> Callable[[Vectors], Any] | None:
+    """FAISS alone over the same structures, one after another; None where all search is exact."""
+    settings = SearchSettings(**index.info()["ann"]["settings"])
+    finders = []
+    for segment in index._snapshot.segments:
+        if segment.structure is not None:
+            find = segment.structure.finder(settings, segment.live, segment.record.rows)
+            finders.append((find, segment.structure.candidates_for(10, settings)))
+    if not finders:
+        return None
+    return lambda vector: [find(vector, depth) for find, depth in finders]
+
+
+def milliseconds(search: Callable[[Vectors], Any], vectors: Vectors) -> list[float]:
+    """What each search takes, after some to warm up."""
+    taken = []
+    for number, vector in enumerate([*vectors[:20], *vectors]):
+        started = time.perf_counter()
+        search(vector)
+        if number >= 20:
+            taken.append(1e3 * (time.perf_counter() - started))
+    return taken
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""Building a segment's structure and writing it: training, adding, one checksummed file."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lusirag.errors import InvalidArgumentError
+from lusirag.index.ann.kinds import reason
+from lusirag.index.engine import load_faiss
+from lusirag.index.files import FileRecord, write_file
+from lusirag.types import Vectors
+
+logger = logging.getLogger(__name__)
+
+ANN_FILE = "ann.faiss"
+_POINTS_PER_CENTROID = 64  # more train hardly better (FAISS takes up to 256), and take four times as long
+_OPQ_ITERATIONS, _OPQ_POINTS = 10, 1 << 14
+_TOO_FEW = "Number of training points"
+
+
+def build(factory: str, vectors: Vectors) -> Any | None:
+    """A FAISS index of vectors (rows, dim) by inner product; None where they are too few to train it.
+
+    Raises:
+        InvalidArgumentError: FAISS cannot build such an index.
+        MissingDependencyError: FAISS is not installed.
+    """
+    faiss = load_faiss()
+    try:
+        index = faiss.index_factory(vectors.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
+        kept = _limit_training(faiss, index)
+        rows = np.ascontiguousarray(vectors, dtype=np.float32)
+        if not index.is_trained:
+            index.train(rows)
+        del kept
+        index.add(rows)
+    except RuntimeError as error:
+        if _TOO_FEW in str(error):
+            logger.warning("%s cannot be trained on %d passages; they are searched exactly", factory, len(vectors))
+            return None
+        raise InvalidArgumentError(
+            f"FAISS cannot build {factory!r} over {len(vectors):,} passages ({reason(error)}); choose another ann"
+        ) from error
+    return index
+
+
+def write_structure(directory: Path, path: str, index: Any) -> FileRecord:
+    """Write a FAISS index as the file `path` of an index directory.
+
+    Raises:
+        StorageError: the file system refuses.
+    """
+    faiss = load_faiss()
+    refused: list[Exception] = []
+    with write_file(directory / path) as file:
+
+        def write(piece: bytes) -> int:
+            # Nothing may be raised through FAISS, which would make another error of it: it is raised afterwards.
+            try:
+                return len(piece) if refused else file.write(piece)
+            except Exception as error:
+                refused.append(error)
+                return len(piece)
+
+        faiss.write_index(index, faiss.PyCallbackIOWriter(write))
+        if refused:
+            raise refused[0]
+        return file.record(path)
+
+
+def _limit_training(faiss: Any, index: Any) -> list[Any]:
+    """Train on fewer points, and without FAISS's warnings on standard error. What is returned must live meanwhile."""
+    index = faiss.downcast_index(index)
+    for clustering in (getattr(index, "cp", None), getattr(getattr(index, "pq", None), "cp", None)):
+        if clustering is not None:
+            clustering.max_points_per_centroid = _POINTS_PER_CENTROID
+            clustering.min_points_per_centroid = 1
+    kept: list[Any] = []
+    if isinstance(index, faiss.IndexPreTransform):
+        for number in range(index.chain.size()):
+            transform = faiss.downcast_VectorTransform(index.chain.at(number))
+            if isinstance(transform, faiss.OPQMatrix):
+                # FAISS's own choice is 50 iterations over 65,536 vectors: minutes for each segment.
+                transform.niter, transform.max_train_points = _OPQ_ITERATIONS, _OPQ_POINTS
+                quantizer = faiss.ProductQuantizer(transform.d_out, transform.M, 8)
+                quantizer.cp.min_points_per_centroid = 1
+                transform.pq = quantizer
+                kept.append(quantizer)
+        kept += _limit_training(faiss, index.index)
+    return kept

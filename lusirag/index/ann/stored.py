@@ -1,0 +1,146 @@
+"""A segment's structure as it lies on disk: mapped when the segment is opened, checked and read when it is needed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lusirag.index.ann.kinds import reason
+from lusirag.index.ann.records import SearchSettings
+from lusirag.index.engine import load_faiss
+from lusirag.index.files import FileRecord, checksum_of, damaged
+from lusirag.index.tombstones import Bitmap
+
+Rows = npt.NDArray[np.int64]
+Find = Callable[[npt.NDArray[np.float32], int], tuple[npt.NDArray[np.float32], Rows]]
+
+# Candidates that are scored again for one hit, by what the structure knows of a vector: 8 bits a number, or about one.
+_FINE, _COARSE = 2, 10
+_FEWEST_HITS = 10  # that candidates are counted for; few candidates would find less than their share
+
+
+class StoredStructure:
+    """A FAISS index in a file that stays readable when its name is gone. Any thread may search it.
+
+    Args:
+        directory: the index directory.
+        record: the file.
+        factory: its factory string.
+        rows, dimension: of the vectors in it.
+    """
+
+    def __init__(self, directory: Path, record: FileRecord, factory: str, rows: int, dimension: int) -> None:
+        self.factory = factory
+        self._directory = directory
+        self._record = record
+        self._rows, self._dimension = rows, dimension
+        self._bytes = np.memmap(directory / record.path, dtype=np.uint8, mode="r")
+        self._lock = threading.Lock()
+        self._index: Any = None
+        self._selects = True
+        self._sign = 1
+
+    @property
+    def loaded(self) -> bool:
+        """Whether it was read."""
+        return self._index is not None
+
+    def load(self) -> None:
+        """Read it, unless that is done.
+
+        NOTE: FAISS trusts what it reads: an altered link or size makes it read beyond its arrays and ends the process.
+        So the whole file is compared with its checksum first, once for each object.
+
+        Raises:
+            IndexStateError: the file was altered.
+        """
+        with self._lock:
+            if self._index is not None:
+                return
+            if checksum_of(self._bytes) != self._record.checksum:
+                raise damaged(
+                    self._directory, f"{self._record.path} was altered: its checksum is not the one in manifest.json"
+                )
+            faiss = load_faiss()
+            try:
+                # NOTE: no copy is made of codes and links, so the bytes must outlive the index.
+                reader = faiss.ZeroCopyIOReader(faiss.swig_ptr(self._bytes), self._bytes.size)
+                index = faiss.read_index(reader)
+            except RuntimeError as error:
+                raise damaged(self._directory, f"{self._record.path} cannot be read: {reason(error)}") from error
+            if (index.ntotal, index.d) != (self._rows, self._dimension):
+                raise damaged(
+                    self._directory, f"{self._record.path} holds {index.ntotal} vectors of {index.d} dimensions"
+                )
+            self._sign = 1 if index.metric_type == faiss.METRIC_INNER_PRODUCT else -1
+            self._index = index
+
+    def candidates_for(self, k: int, settings: SearchSettings) -> int:
+        """How many candidates must be scored again to find k hits."""
+        coarse = "PQ" in self.factory or "RaBitQ" in self.factory or "LSH" in self.factory
+        return (_COARSE if coarse else _FINE) * settings.rescored * max(k, _FEWEST_HITS)
+
+    def finder(self, settings: SearchSettings, allowed: Bitmap, count: int) -> Find:
+        """What finds the rows that are near to one query.
+
+        Args:
+            settings: how hard to look.
+            allowed: bitmap of the rows that may be found.
+            count: how many those are. Where only some are, the search looks harder in the same measure.
+
+        Returns:
+            A function of a query (dim,) and a number m: approximate inner products (at most m) and rows, best first.
+        """
+        self.load()
+        faiss = load_faiss()
+        selector = None if count == self._rows else faiss.IDSelectorBitmap(self._rows, faiss.swig_ptr(allowed))
+        factor = self._rows / max(count, 1)
+        parameters = _parameters(faiss, self._index, settings, factor, selector)
+
+        # NOTE: FAISS holds bare pointers to the selector and the bitmap; this function keeps both alive.
+        def find(query: npt.NDArray[np.float32], m: int) -> tuple[npt.NDArray[np.float32], Rows]:
+            scores, rows = self._search(query[None], m, parameters)
+            scores, rows = scores[0] * self._sign, rows[0]
+            kept = rows >= 0
+            if selector is not None and not self._selects:
+                kept &= (allowed[rows >> 3] >> (rows & 7).astype(np.uint8)) & 1 > 0
+            return scores[kept], rows[kept]
+
+        return find
+
+    def _search(self, query: npt.NDArray[np.float32], m: int, parameters: Any) -> tuple[Any, Rows]:
+        if self._selects:
+            try:
+                found: tuple[Any, Rows] = self._index.search(query, m, params=parameters)
+                return found
+            except RuntimeError:
+                # Some structures take no parameters (NSG, refined ones): what may not be found is left out afterwards.
+                self._selects = False
+        plain: tuple[Any, Rows] = self._index.search(query, m)
+        return plain
+
+
+def _parameters(faiss: Any, index: Any, settings: SearchSettings, factor: float, selector: Any) -> Any:
+    """FAISS's search parameters for an index; they are objects of one search, so threads do not disturb each other."""
+    index = faiss.downcast_index(index)
+    if isinstance(index, faiss.IndexPreTransform):
+        inner = _parameters(faiss, index.index, settings, factor, selector)
+        return faiss.SearchParametersPreTransform(index_params=inner)
+    if isinstance(index, faiss.IndexRefine):
+        inner = _parameters(faiss, index.base_index, settings, factor, selector)
+        return faiss.IndexRefineSearchParameters(k_factor=4, base_index_params=inner)
+    if isinstance(index, faiss.IndexHNSW):
+        return faiss.SearchParametersHNSW(efSearch=round(settings.ef_search * factor), sel=selector)
+    if isinstance(index, faiss.IndexIVF):
+        nprobe = min(index.nlist, round(settings.nprobe * factor))
+        if isinstance(index, (faiss.IndexIVFRaBitQ, faiss.IndexIVFRaBitQFastScan)):
+            return faiss.IVFRaBitQSearchParameters(nprobe=nprobe, sel=selector)
+        return faiss.SearchParametersIVF(nprobe=nprobe, sel=selector)
+    if isinstance(index, (faiss.IndexRaBitQ, faiss.IndexRaBitQFastScan)):
+        return faiss.RaBitQSearchParameters(qb=8, sel=selector)
+    return faiss.SearchParameters(sel=selector)
