@@ -44,7 +44,7 @@ class Documents:
             raise ValueError(f"it should hold {rows} rows")
         self._rows = rows
         self._offsets: npt.NDArray[np.int64] | None = None
-        self._cache: dict[int, pa.RecordBatch] = {}
+        self._cache: dict[int, tuple[pa.RecordBatch, list[tuple[str, pa.Array]]]] = {}
         self._whole: dict[tuple[str, str | None], pa.ChunkedArray] = {}
         self.recent_filters: Recent[Hashable, Bitmap] = Recent(_KEPT_FILTERS)
 
@@ -62,9 +62,9 @@ class Documents:
 
     def row(self, row: int) -> dict[str, Any]:
         """One passage: column name to Python value."""
-        batch, at = self._locate(row)
+        batch, columns, at = self._locate(row)
         self._validate(batch.slice(at, 1))
-        values = {name: column[at].as_py() for name, column in zip(self.schema.names, batch.columns, strict=True)}
+        values = {name: column[at].as_py() for name, column in columns}
         chunk = values[CHUNK_COLUMN] or {}
         start, end = chunk.get("start"), chunk.get("end")
         if values["id"] is None or values["text"] is None or start is None or end is None:
@@ -75,7 +75,7 @@ class Documents:
 
     def document_id(self, row: int) -> str:
         """Id of the document that a passage belongs to."""
-        batch, at = self._locate(row)
+        batch, _, at = self._locate(row)
         chunk = batch.column(CHUNK_COLUMN).slice(at, 1)
         self._validate(chunk)
         return str(chunk[0].as_py()["document_id"])
@@ -111,15 +111,17 @@ class Documents:
             combined = combined.chunk(0)
         return numbers(combined.indices).astype(np.int32), tuple(combined.dictionary.to_pylist())
 
-    def _locate(self, row: int) -> tuple[pa.RecordBatch, int]:
+    def _locate(self, row: int) -> tuple[pa.RecordBatch, list[tuple[str, pa.Array]], int]:
+        """The batch of a row, its columns (making them takes as long as reading a row), and the row's place in it."""
         number = int(np.searchsorted(self.offsets, row, side="right")) - 1
-        batch = self._cache.get(number)
-        if batch is None:
+        found = self._cache.get(number)
+        if found is None:
             batch = self._batch(self._reader, number)
+            found = (batch, list(zip(self.schema.names, batch.columns, strict=True)))
             if len(self._cache) >= _CACHED_BATCHES:
                 self._cache.clear()
-            self._cache[number] = batch
-        return batch, row - int(self.offsets[number])
+            self._cache[number] = found
+        return *found, row - int(self.offsets[number])
 
     def _columns(self, names: Sequence[str]) -> Any:
         fields = [self.schema.get_field_index(name) for name in names]

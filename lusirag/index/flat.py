@@ -100,7 +100,7 @@ def rank(
     """Rows by their exact cosines from large to small, equal ones by segment and row; arguments as for `cosines`."""
     scores = cosines([segment.vectors for segment in segments], query, origin, rows)
     order = np.lexsort((rows, origin, -scores))
-    return [Match(int(origin[at]), int(rows[at]), float(scores[at])) for at in order]
+    return list(map(Match, origin[order].tolist(), rows[order].tolist(), scores[order].tolist()))
 
 
 def cosines(

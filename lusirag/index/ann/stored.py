@@ -44,6 +44,7 @@ class StoredStructure:
         self._index: Any = None
         self._selects = True
         self._sign = 1
+        self._unfiltered: dict[SearchSettings, Any] = {}  # parameters of searches in which all rows are allowed
 
     @property
     def loaded(self) -> bool:
@@ -98,9 +99,12 @@ class StoredStructure:
         """
         self.load()
         faiss = load_faiss()
-        selector = None if count == self._rows else faiss.IDSelectorBitmap(self._rows, faiss.swig_ptr(allowed))
-        factor = self._rows / max(count, 1)
-        parameters = _parameters(faiss, self._index, settings, factor, selector)
+        selector, parameters = None, self._unfiltered.get(settings)
+        if count < self._rows:
+            selector = faiss.IDSelectorBitmap(self._rows, faiss.swig_ptr(allowed))
+            parameters = _parameters(faiss, self._index, settings, self._rows / max(count, 1), selector)
+        elif parameters is None:
+            parameters = self._unfiltered[settings] = _parameters(faiss, self._index, settings, 1.0, None)
 
         # NOTE: FAISS holds bare pointers to the selector and the bitmap; this function keeps both alive.
         def find(query: npt.NDArray[np.float32], m: int) -> tuple[npt.NDArray[np.float32], Rows]:
