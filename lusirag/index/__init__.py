@@ -1,4 +1,4 @@
-"""Documents and their vectors on disk: crash-safe, incremental, searched exactly.
+"""Documents and their vectors on disk: crash-safe, incremental, searched by meaning, by words, or both.
 
     index = Index.create("my-index", embedder)
     index.add(documents)

@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 
 import numpy.typing as npt
 
-from lusirag.errors import IndexStateError, InvalidArgumentError
+from lusirag.errors import IndexStateError
 from lusirag.index.analysis import Analyser, analyser_for
 from lusirag.index.ann.records import RecallRecord
 from lusirag.index.ann.tuning import measure
@@ -19,17 +19,16 @@ from lusirag.index.create import embedder_for, new_index
 from lusirag.index.deletion import delete_documents
 from lusirag.index.filters import Where
 from lusirag.index.fusion import Fusion, Method
-from lusirag.index.hits import to_document
 from lusirag.index.incoming import as_batches
 from lusirag.index.info import describe
 from lusirag.index.language_report import LanguageReport
 from lusirag.index.merge import compact
 from lusirag.index.passages import PassageMaker
 from lusirag.index.reports import AddReport, Progress, VerifyReport
-from lusirag.index.requests import check_search, checked_ids, checked_k, checked_queries, checked_sources
+from lusirag.index.requests import check_choice, check_search, checked_ids, checked_k, checked_queries, checked_sources
 from lusirag.index.search import candidates, query_vectors, search_snapshot
 from lusirag.index.snapshot import Snapshot, open_snapshot
-from lusirag.index.stored_vectors import stored_vectors
+from lusirag.index.stored import stored_documents, stored_vectors
 from lusirag.index.token_counts import language_report
 from lusirag.index.verify import verify_index
 from lusirag.index.writer import Writer, writing
@@ -188,9 +187,9 @@ class Index:
             IndexStateError: read-only, closed, or locked by another writer.
             StorageError: the disk is full or cannot be written; what was committed stays.
         """
+        check_choice("on_duplicate", on_duplicate, ("replace", "error", "skip"))
         also = checked_sources(sources)
-        allowed = ("replace", "error", "skip")
-        return self._build(documents, on_duplicate, allowed, None, progress, commit_passages, also)
+        return self._build(documents, commit_passages, on_duplicate=on_duplicate, also=also, progress=progress)
 
     def synchronize(
         self,
@@ -215,8 +214,9 @@ class Index:
         Raises:
             The same as `add`.
         """
+        check_choice("on_duplicate", on_duplicate, ("error", "skip"))
         exactly = checked_sources(sources)
-        return self._build(documents, on_duplicate, ("error", "skip"), exactly, progress, commit_passages)
+        return self._build(documents, commit_passages, on_duplicate=on_duplicate, sources=exactly, progress=progress)
 
     def delete(self, ids: Iterable[str] | None = None, *, where: Where | None = None) -> int:
         """Delete documents with all their passages; return how many there were.
@@ -317,14 +317,7 @@ class Index:
 
     def get(self, ids: Iterable[str]) -> list[Document]:
         """Documents by id, in the order asked for; ids that are not there are left out. Null columns are dropped."""
-        snapshot = self._snapshot
-        found = []
-        for document_id in checked_ids(ids):
-            if (place := snapshot.find(document_id)) is not None:
-                segment, position = place
-                rows = segment.rows_of(position)
-                found.append(to_document([segment.documents.row(row) for row in range(rows.start, rows.stop)]))
-        return found
+        return stored_documents(self._snapshot, checked_ids(ids))
 
     def vectors(self, hits: Sequence[Hit]) -> Vectors:
         """The vectors (n, dim) that are stored for the passages of some hits, in their order.
@@ -394,36 +387,9 @@ class Index:
             finally:
                 self._current = writer.snapshot
 
-    def _build(
-        self,
-        documents: Any,
-        on_duplicate: OnDuplicate,
-        allowed: tuple[str, ...],
-        sources: Sequence[str] | None,
-        progress: Progress | None,
-        commit_passages: int,
-        also: Sequence[str] = (),
-    ) -> AddReport:
-        if on_duplicate not in allowed:
-            raise InvalidArgumentError(f"on_duplicate is {on_duplicate!r}; it must be one of {', '.join(allowed)}")
-        if commit_passages < 1:
-            raise InvalidArgumentError(f"commit_passages is {commit_passages}; it must be at least 1")
+    def _build(self, documents: Any, commit_passages: int, **options: Any) -> AddReport:
+        policy = CommitPolicy(passages=checked_k(commit_passages, "commit_passages"))
         batches = as_batches(documents)
         with self._writing() as writer:
-            manifest = writer.snapshot.manifest
-            maker = PassageMaker(
-                self.embedder,
-                manifest.chunking,
-                identify_languages=manifest.identify_languages,
-                analyser=self._analyser,
-            )
-            build = Build(
-                writer,
-                maker,
-                on_duplicate=on_duplicate,
-                sources=sources,
-                also=also,
-                progress=progress,
-                policy=CommitPolicy(passages=commit_passages),
-            )
-            return build.run(batches)
+            maker = PassageMaker.of(writer.snapshot.manifest, self.embedder, self._analyser)
+            return Build(writer, maker, policy=policy, **options).run(batches)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +14,7 @@ from lusirag.corpus import passage_text
 from lusirag.errors import ModelError
 from lusirag.index.analysis import Analyser, Terms
 from lusirag.index.columns import whole_documents
-from lusirag.index.manifest import Chunking
+from lusirag.index.manifest import Chunking, Manifest
 from lusirag.types import Encoder, Vectors
 
 
@@ -29,6 +29,11 @@ class PassageMaker:
         self._chunking = chunking
         self._identify_languages = identify_languages
         self._chunker: Any = None
+
+    @classmethod
+    def of(cls, manifest: Manifest, embedder: Encoder, analyser: Analyser | None) -> Self:
+        """The one for an index."""
+        return cls(embedder, manifest.chunking, identify_languages=manifest.identify_languages, analyser=analyser)
 
     def split(self, documents: pa.RecordBatch) -> pa.RecordBatch:
         """Passages of a standard batch, in its order, with the `_chunk` column.

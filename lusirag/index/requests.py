@@ -66,6 +66,12 @@ def checked_ids(ids: Iterable[str]) -> list[str]:
     return wanted
 
 
+def check_choice(name: str, value: object, allowed: Sequence[str]) -> None:
+    """Refuse an option that is none of those allowed."""
+    if value not in allowed:
+        raise InvalidArgumentError(f"{name} is {value!r}; it must be one of {', '.join(allowed)}")
+
+
 def checked_sources(sources: Sequence[str]) -> Sequence[str]:
     """Where documents come from, as a list of str."""
     if isinstance(sources, str) or not all(isinstance(source, str) for source in sources):

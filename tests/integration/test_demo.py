@@ -52,18 +52,21 @@ def test_demo_indexes_asks_and_says_what_to_do_next(run: Run, few_articles: Path
     assert again.out.count("Answer, ") == 2
 
 
-def run_readme_example(number: int) -> None:
+def run_readme_examples(*numbers: int) -> None:
+    """Run some of them, one after the other in one session."""
     examples = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
-    exec(compile(examples[number], "README.md", "exec"), {})  # noqa: S102
+    names: dict[str, object] = {}
+    for number in numbers:
+        exec(compile(examples[number], "README.md", "exec"), names)  # noqa: S102
 
 
-def test_the_readme_example_runs_and_finds_the_passage(
+def test_the_readme_examples_of_an_index_run_and_find_the_passages(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    run_readme_example(0)
+    run_readme_examples(0, 1, 2)
     printed = capsys.readouterr().out.splitlines()
-    assert printed == ["(1, 384)", "1 sw Kila mtu ana haki ya kupata elimu. {'year': 1948}"]
+    assert printed == ["(1, 384)", "1 sw Kila mtu ana haki ya kupata elimu. {'year': 1948}", "['1', '2']", "2"]
 
 
 def test_the_readme_example_of_models_runs_on_a_hub_of_tiny_ones(
@@ -79,7 +82,7 @@ def test_the_readme_example_of_models_runs_on_a_hub_of_tiny_ones(
     monkeypatch.setattr("lusirag.model.source.snapshot_download", lambda name, **_: str(hub[name]))
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
-    run_readme_example(1)
+    run_readme_examples(3)
     trained = sum(file.stat().st_size for file in (tmp_path / "work" / "my-adapters").iterdir())
     whole = sum(file.stat().st_size for file in (tmp_path / "work" / "my-model").iterdir())
     assert trained > 0

@@ -1,4 +1,4 @@
-"""From hits back to the vectors that are stored for them."""
+"""What is stored: whole documents by id, and the vectors of hits."""
 
 from __future__ import annotations
 
@@ -7,9 +7,21 @@ from collections.abc import Sequence
 import numpy as np
 
 from lusirag.errors import IndexStateError
+from lusirag.index.hits import to_document
 from lusirag.index.segment import Segment
 from lusirag.index.snapshot import Snapshot
-from lusirag.types import Hit, Vectors
+from lusirag.types import Document, Hit, Vectors
+
+
+def stored_documents(snapshot: Snapshot, ids: Sequence[str]) -> list[Document]:
+    """Documents by id, in that order; see `Index.get`."""
+    found = []
+    for document_id in ids:
+        if (place := snapshot.find(document_id)) is not None:
+            segment, position = place
+            rows = segment.rows_of(position)
+            found.append(to_document([segment.documents.row(row) for row in range(rows.start, rows.stop)]))
+    return found
 
 
 def stored_vectors(snapshot: Snapshot, hits: Sequence[Hit]) -> Vectors:
