@@ -20,9 +20,9 @@ from lusirag.index.ann.stored import Find, StoredStructure
 from lusirag.index.engine import load_faiss
 from lusirag.types import Vectors
 
-# Where at most so many rows of a segment may be found, or one in so many, they are searched exactly, because a structure
-# must pass over most of what it looks at. Of 60,000 rows of 384 numbers, one core: where a fifth may be found HNSW takes
-# 3 ms and exact search 11, a tenth 4 and 5, a twentieth 9 and 2.
+# Where at most so many rows of a segment may be found, or one in so many, they are searched exactly, because a
+# structure must pass over most of what it looks at. Of 60,000 rows of 384 numbers, on one core: where a fifth may be
+# found HNSW takes 3 ms and exact search 11, a tenth 4 and 5, a twentieth 9 and 2.
 EXACT_ROWS = 4096
 EXACT_ONE_IN = 10
 # Exact too where candidates would be more than one row in so many.
