@@ -75,6 +75,9 @@ def write_structure(directory: Path, path: str, index: Any) -> FileRecord:
 def _limit_training(faiss: Any, index: Any) -> list[Any]:
     """Train on fewer points, and without FAISS's warnings on standard error. What is returned must live meanwhile."""
     index = faiss.downcast_index(index)
+    if hasattr(index, "do_polysemous_training"):
+        # NOTE: a factory string with PQ asks for it; it takes seconds a code byte, for a filter that is not used here.
+        index.do_polysemous_training = False
     for clustering in (getattr(index, "cp", None), getattr(getattr(index, "pq", None), "cp", None)):
         if clustering is not None:
             clustering.max_points_per_centroid = _POINTS_PER_CENTROID
