@@ -129,6 +129,7 @@ class Segment:
         keys: the documents' hashes and rows.
         deleted: (rows,) True where a passage is deleted.
         structure: what approximate search goes through; None where search is exact.
+        lexical: the lexical part; None where the index has none.
     """
 
     record: SegmentRecord
@@ -138,6 +139,7 @@ class Segment:
     keys: keys.Keys
     deleted: Mask
     structure: StoredStructure | None = None
+    lexical: Postings | None = None
 
     @cached_property
     def live(self) -> Bitmap:
@@ -152,17 +154,18 @@ class Segment:
     @property
     def has_postings(self) -> bool:
         """Whether it has a lexical part."""
-        return any(file.path.endswith(f"/{POSTINGS_FILE}") for file in self.record.files)
+        return self.lexical is not None
 
-    @cached_property
+    @property
     def postings(self) -> Postings:
-        """The lexical part, opened when it is first needed.
+        """The lexical part.
 
         Raises:
-            IndexStateError: it is damaged.
+            IndexStateError: it has none, though the index should.
         """
-        folder = self.directory / "segments" / self.record.name
-        return _checked(self.directory, self.record, POSTINGS_FILE, lambda: map_postings(folder, self.record.rows))
+        if self.lexical is None:
+            raise damaged(self.directory, f"segments/{self.record.name}/{POSTINGS_FILE} is missing")
+        return self.lexical
 
     @property
     def live_rows(self) -> int:
@@ -220,7 +223,11 @@ def open_segment(directory: Path, record: SegmentRecord, dimension: int) -> Segm
     structure = None
     if record.structure is not None:
         structure = _checked(directory, record, ANN_FILE, lambda: _map_structure(directory, record, dimension))
-    return Segment(record, directory, documents, vectors, key, deleted, structure)
+    lexical = None
+    # NOTE: mapped now, though most searches do without: later a writer may have removed the names.
+    if any(file.path.endswith(f"/{POSTINGS_FILE}") for file in record.files):
+        lexical = _checked(directory, record, POSTINGS_FILE, lambda: map_postings(folder, record.rows))
+    return Segment(record, directory, documents, vectors, key, deleted, structure, lexical)
 
 
 def _checked(directory: Path, record: SegmentRecord, name: str, read: Callable[[], Read]) -> Read:

@@ -227,3 +227,11 @@ def test_hybrid_vectors_come_from_the_query(words: Index) -> None:
     cosines = vectors_of(["cat dog"]) @ vectors_of([f"{best.title}\n{best.text}" if best.title else best.text]).T
     assert best.score == pytest.approx(1 / 61)
     assert words.search("cat dog", k=1)[0].score == pytest.approx(float(np.clip(cosines, -1, 1)[0, 0]), abs=1e-6)
+
+
+def test_a_reader_keeps_its_lexical_part_after_a_compaction(words: Index) -> None:
+    reader = Index.open(words.path, WordEmbedder(), read_only=True)
+    expected = words.search("cat dog", mode="lexical")
+    words.delete(["both"])
+    words.compact()
+    assert reader.search("cat dog", mode="lexical") == expected
