@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from lusirag.cli.console import note, progress_bar
 from lusirag.errors import CorpusError, IndexStateError, InvalidArgumentError
@@ -15,9 +15,10 @@ from lusirag.errors import CorpusError, IndexStateError, InvalidArgumentError
 if TYPE_CHECKING:
     from pyarrow import RecordBatch
 
-    from lusirag.corpus import Corpus
+    from lusirag.cli.options import OnError
+    from lusirag.corpus import Corpus, FieldNames
     from lusirag.embedding import Embedder
-    from lusirag.index import AddReport, Index, OnDuplicate, Progress
+    from lusirag.index import AddReport, Index, Progress
 
 SECONDS_BETWEEN_LINES = 30.0
 
@@ -98,6 +99,13 @@ def open_for_building(
     return index
 
 
+def rows_of(sources: Sequence[str], fields: FieldNames, source_format: str | None, on_error: OnError) -> Rows:
+    """The rows of the sources that a command names."""
+    from lusirag.corpus import Corpus
+
+    return Rows(Corpus(sources, fields=fields, format=source_format, on_error=on_error.value))
+
+
 class Rows:
     """The batches of a corpus, counted as they are taken.
 
@@ -132,43 +140,15 @@ class Rows:
         return max(self._read, round(self._read * total / self.corpus.bytes_read))
 
 
-def fill(
-    index: Index,
-    rows: Rows,
-    embedder: Embedder,
-    sources: Sequence[str],
-    *,
-    on_duplicate: Literal["error", "skip"] = "error",
-    quiet: bool = False,
-) -> Built:
-    """Make the index hold exactly the rows, showing how far it is."""
-    return _watched(
-        lambda show: index.synchronize(rows, sources=sources, on_duplicate=on_duplicate, progress=show),
-        rows,
-        embedder,
-        quiet=quiet,
-    )
+def watch(run: Callable[[Progress], AddReport], rows: Rows, embedder: Embedder, *, quiet: bool = False) -> Built:
+    """Let an index take in rows, and show how far it is.
 
-
-def extend(
-    index: Index,
-    rows: Rows,
-    embedder: Embedder,
-    sources: Sequence[str],
-    *,
-    on_duplicate: OnDuplicate = "replace",
-    quiet: bool = False,
-) -> Built:
-    """Add the rows to what the index holds, showing how far it is."""
-    return _watched(
-        lambda show: index.add(rows, sources=sources, on_duplicate=on_duplicate, progress=show),
-        rows,
-        embedder,
-        quiet=quiet,
-    )
-
-
-def _watched(run: Callable[[Progress], AddReport], rows: Rows, embedder: Embedder, *, quiet: bool) -> Built:
+    Args:
+        run: takes them in, `Index.synchronize` or `Index.add`, and reports to what it is given.
+        rows: what it takes.
+        embedder: of the index.
+        quiet: show nothing.
+    """
     before, started = embedder.statistics, time.monotonic()
     with progress_bar(enabled=not quiet) as bar:
         task = bar.add_task("indexing", total=None, state="reading")

@@ -10,15 +10,20 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from lusirag.cli.console import note, show_pairs, size, write_json
-from lusirag.cli.index import Field, OnError, summarise
+from lusirag.cli.index import summarise
 from lusirag.cli.options import (
     BatchTokens,
     Device,
     Dtype,
+    Field,
     IndexDirectory,
     Json,
+    OnBadRow,
+    OnError,
     Quiet,
     Runtime,
+    SourceFormat,
+    Sources,
     Where,
     as_filter,
     model_loader,
@@ -46,18 +51,16 @@ def register(app: typer.Typer) -> None:
 
 def add(
     directory: IndexDirectory,
-    sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Files, folders, or - for standard input.")],
+    sources: Sources,
     text_field: Field = None,
     id_field: Field = None,
     title_field: Field = None,
     language_field: Field = None,
-    source_format: Annotated[
-        str | None, typer.Option("--format", help="jsonl, json, csv, tsv, parquet, arrow, txt, md or html.")
-    ] = None,
+    source_format: SourceFormat = None,
     on_duplicate: Annotated[
         OnDuplicate, typer.Option(help="For an id that is there: replace the document, stop, or skip the new one.")
     ] = OnDuplicate.REPLACE,
-    on_error: Annotated[OnError, typer.Option(help="Stop at a bad row, or skip and count it.")] = OnError.STOP,
+    on_error: OnBadRow = OnError.STOP,
     runtime: Runtime = None,
     device: Device = None,
     dtype: Dtype = None,
@@ -70,24 +73,23 @@ def add(
     What has not changed is not embedded again. An index that `lusirag index` made remembers these SOURCEs beside its
     own, and `lusirag index` then asks for all of them, as it deletes what its SOURCEs do not hold.
     """
-    from lusirag.cli.building import Rows, extend, resolved_sources
-    from lusirag.corpus import Corpus, FieldNames
+    from lusirag.cli.building import resolved_sources, rows_of, watch
+    from lusirag.corpus import FieldNames
     from lusirag.index import Index
 
     load = model_loader(runtime=runtime, device=device, dtype=dtype, batch_tokens=batch_tokens)
     with Index.open(directory, load) as index:
-        corpus = Corpus(
-            sources,
-            fields=FieldNames(text=text_field, id=id_field, title=title_field, language=language_field),
-            format=source_format,
-            on_error=on_error.value,
-        )
-        rows = Rows(corpus)
+        fields = FieldNames(text=text_field, id=id_field, title=title_field, language=language_field)
+        rows = rows_of(sources, fields, source_format, on_error)
         before = index.info()["sources"]
         with cast("Embedder", index.embedder) as embedder:
             try:
-                built = extend(
-                    index, rows, embedder, resolved_sources(sources), on_duplicate=on_duplicate.value, quiet=quiet
+                recorded = resolved_sources(sources)
+                built = watch(
+                    lambda show: index.add(rows, sources=recorded, on_duplicate=on_duplicate.value, progress=show),
+                    rows,
+                    embedder,
+                    quiet=quiet,
                 )
             except KeyboardInterrupt:
                 documents = f"{index.info()['documents']:,} documents"

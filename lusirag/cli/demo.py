@@ -34,7 +34,7 @@ def demo(
     quiet: Quiet = False,
 ) -> None:
     """Index the Universal Declaration of Human Rights in many languages, and ask it questions in others."""
-    from lusirag.cli.building import Rows, fill, open_for_building
+    from lusirag.cli.building import Rows, open_for_building, watch
     from lusirag.corpus import Corpus
     from lusirag.embedding import DEFAULT_MODEL, Embedder
     from lusirag.embedding.catalog import ASSETS
@@ -47,7 +47,8 @@ def demo(
     started = time.monotonic()
     sources = [corpus_file.name]
     with open_for_building(directory, embedder, sources) as index:
-        fill(index, Rows(Corpus([corpus_file])), embedder, sources, quiet=quiet)
+        rows = Rows(Corpus([corpus_file]))
+        watch(lambda show: index.synchronize(rows, sources=sources, progress=show), rows, embedder, quiet=quiet)
         facts = index.info()
         console.print(
             f"{facts['documents']} articles in {len(facts['languages'])} languages, "

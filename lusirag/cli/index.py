@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,24 +13,22 @@ from lusirag.cli.options import (
     Device,
     Dimension,
     Dtype,
+    Field,
     IndexDirectory,
     Json,
     Model,
+    OnBadRow,
+    OnError,
     Quiet,
     Runtime,
+    SourceFormat,
+    Sources,
     on_devices,
 )
 from lusirag.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     from lusirag.cli.building import Built
-
-
-class OnError(StrEnum):
-    """What a row that cannot be used does."""
-
-    STOP = "stop"
-    SKIP = "skip"
 
 
 def register(app: typer.Typer) -> None:
@@ -41,20 +38,15 @@ def register(app: typer.Typer) -> None:
     app.command("verify")(verify)
 
 
-Field = Annotated[str | None, typer.Option(help="Column of that name; guessed when left out.")]
-
-
 def index(
-    sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Files, folders, or - for standard input.")],
+    sources: Sources,
     out: Annotated[Path, typer.Option("--out", "-o", envvar="LUSIRAG_OUT", help="The index directory to write.")],
     model: Model = "lusifer-mini",
     text_field: Field = None,
     id_field: Field = None,
     title_field: Field = None,
     language_field: Field = None,
-    source_format: Annotated[
-        str | None, typer.Option("--format", help="jsonl, json, csv, tsv, parquet, arrow, txt, md or html.")
-    ] = None,
+    source_format: SourceFormat = None,
     ann: Annotated[
         str | None,
         typer.Option(
@@ -86,7 +78,7 @@ def index(
     lexical: Annotated[
         bool, typer.Option("--lexical/--no-lexical", help="Prepare lexical and hybrid search; it takes some space.")
     ] = True,
-    on_error: Annotated[OnError, typer.Option(help="Stop at a bad row, or skip and count it.")] = OnError.STOP,
+    on_error: OnBadRow = OnError.STOP,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the index that is in DIR.")] = False,
     runtime: Runtime = None,
     device: Device = None,
@@ -101,19 +93,14 @@ def index(
     Interrupted, the same command goes on where it stopped. Finished, it brings the index up to date: only what
     changed in the sources is embedded again, and what they no longer hold is deleted.
     """
-    from lusirag.cli.building import Rows, fill, open_for_building, resolved_sources
+    from lusirag.cli.building import open_for_building, resolved_sources, rows_of, watch
     from lusirag.cli.recall import measure, read_queries
-    from lusirag.corpus import Corpus, FieldNames
+    from lusirag.corpus import FieldNames
     from lusirag.embedding import Embedder
 
     asked = None if queries is None else read_queries(queries)
-    corpus = Corpus(
-        sources,
-        fields=FieldNames(text=text_field, id=id_field, title=title_field, language=language_field),
-        format=source_format,
-        on_error=on_error.value,
-    )
-    rows = Rows(corpus)
+    fields = FieldNames(text=text_field, id=id_field, title=title_field, language=language_field)
+    rows = rows_of(sources, fields, source_format, on_error)
     recorded = resolved_sources(sources)
     with (
         Embedder.load(
@@ -133,12 +120,15 @@ def index(
         ) as opened,
     ):
         try:
-            built = fill(
-                opened,
+            built = watch(
+                lambda show: opened.synchronize(
+                    rows,
+                    sources=recorded,
+                    on_duplicate="skip" if on_error is OnError.SKIP else "error",
+                    progress=show,
+                ),
                 rows,
                 embedder,
-                recorded,
-                on_duplicate="skip" if on_error is OnError.SKIP else "error",
                 quiet=quiet,
             )
         except KeyboardInterrupt:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,6 +14,20 @@ from lusirag.errors import InvalidArgumentError
 if TYPE_CHECKING:
     from lusirag.embedding import Embedder
 
+
+class OnError(StrEnum):
+    """What a row that cannot be used does."""
+
+    STOP = "stop"
+    SKIP = "skip"
+
+
+Sources = Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Files, folders, or - for standard input.")]
+Field = Annotated[str | None, typer.Option(help="Column of that name; guessed when left out.")]
+SourceFormat = Annotated[
+    str | None, typer.Option("--format", help="jsonl, json, csv, tsv, parquet, arrow, txt, md or html.")
+]
+OnBadRow = Annotated[OnError, typer.Option(help="Stop at a bad row, or skip and count it.")]
 Model = Annotated[
     str,
     typer.Option(

@@ -69,7 +69,7 @@ def conform(
 ) -> pa.RecordBatch:
     """Bring columns into the corpus schema: the five of the schema first, then the user's own with their own types.
 
-    A user's column whose name the schema needs gets a trailing underscore; dictionary columns become plain ones.
+    A user's column whose name the schema needs gets a trailing underscore; dictionaries and views become plain columns.
 
     Args:
         rows: any columns.
@@ -152,7 +152,12 @@ def _blank(column: pa.Array) -> pa.Array:
 
 
 def _plain(column: pa.Array) -> pa.Array:
-    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    # NOTE: of views Arrow cannot take rows (26.0); they are another layout of the same values.
+    if pa.types.is_string_view(column.type):
+        return column.cast(pa.binary_view()).cast(pa.large_binary()).view(pa.large_string())
+    return column.cast(pa.large_binary()) if pa.types.is_binary_view(column.type) else column
 
 
 def _cast(column: pa.Array, field: pa.Field, place: str, name: str) -> pa.Array:

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Sequence
-from typing import Literal, get_args
+from typing import Literal, TypedDict, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from lusirag.errors import InvalidArgumentError
+from lusirag.index.filters import Where
+from lusirag.index.fusion import Fusion, Method
 from lusirag.index.snapshot import Snapshot
 
 Mode = Literal["dense", "lexical", "hybrid"]
+
+
+class SearchOptions(TypedDict, total=False):
+    """What else than query and k `Index.search` takes, for those who pass it on; see there."""
+
+    mode: str
+    where: Where | None
+    languages: Sequence[str] | None
+    instruction: str | None
+    fusion: Fusion | Method
 
 
 def check_search(snapshot: Snapshot, queries: Sequence[str], mode: str) -> None:

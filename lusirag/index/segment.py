@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import TypeAlias, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +44,7 @@ BATCH_ROWS = 1024
 SEGMENT_VECTOR_BYTES = 256 << 20
 
 Read = TypeVar("Read")
+LexicalMaps: TypeAlias = tuple[pa.MemoryMappedFile, pa.MemoryMappedFile]  # postings.arrow, lengths.arrow
 
 # NOTE: files up to this size are hashed whenever an index is opened; larger ones only by `verify`, because opening
 # must not read gigabytes.
@@ -129,7 +130,7 @@ class Segment:
         keys: the documents' hashes and rows.
         deleted: (rows,) True where a passage is deleted.
         structure: what approximate search goes through; None where search is exact.
-        lexical: the lexical part; None where the index has none.
+        lexical: the files of the lexical part; None where the index has none.
     """
 
     record: SegmentRecord
@@ -139,7 +140,7 @@ class Segment:
     keys: keys.Keys
     deleted: Mask
     structure: StoredStructure | None = None
-    lexical: Postings | None = None
+    lexical: LexicalMaps | None = None
 
     @cached_property
     def live(self) -> Bitmap:
@@ -156,16 +157,17 @@ class Segment:
         """Whether it has a lexical part."""
         return self.lexical is not None
 
-    @property
+    @cached_property
     def postings(self) -> Postings:
-        """The lexical part.
+        """The lexical part, read when it is first needed.
 
         Raises:
-            IndexStateError: it has none, though the index should.
+            IndexStateError: it is damaged, or the segment has none, though the index should.
         """
         if self.lexical is None:
             raise damaged(self.directory, f"segments/{self.record.name}/{POSTINGS_FILE} is missing")
-        return self.lexical
+        maps = self.lexical
+        return _checked(self.directory, self.record, POSTINGS_FILE, lambda: _read_lexical(maps, self.record.rows))
 
     @property
     def live_rows(self) -> int:
@@ -224,9 +226,9 @@ def open_segment(directory: Path, record: SegmentRecord, dimension: int) -> Segm
     if record.structure is not None:
         structure = _checked(directory, record, ANN_FILE, lambda: _map_structure(directory, record, dimension))
     lexical = None
-    # NOTE: mapped now, though most searches do without: later a writer may have removed the names.
+    # NOTE: mapped now, though read when needed: later a writer may have removed the names.
     if any(file.path.endswith(f"/{POSTINGS_FILE}") for file in record.files):
-        lexical = _checked(directory, record, POSTINGS_FILE, lambda: map_postings(folder, record.rows))
+        lexical = _checked(directory, record, POSTINGS_FILE, lambda: _map_lexical(folder))
     return Segment(record, directory, documents, vectors, key, deleted, structure, lexical)
 
 
@@ -241,8 +243,12 @@ def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def _map_only_batch(path: Path, schema: pa.Schema, rows: int | None) -> pa.RecordBatch:
-    reader = pa.ipc.open_file(pa.memory_map(str(path)))
+def _map(folder: Path, name: str) -> pa.MemoryMappedFile:
+    return pa.memory_map(str(folder / name))
+
+
+def _only_batch(source: pa.MemoryMappedFile, schema: pa.Schema, rows: int | None) -> pa.RecordBatch:
+    reader = pa.ipc.open_file(source)
     if reader.schema != schema or reader.num_record_batches != 1:
         raise ValueError(f"it should hold one batch of {schema.names}")
     batch = reader.get_batch(0)
@@ -260,20 +266,28 @@ def _map_structure(directory: Path, record: SegmentRecord, dimension: int) -> St
 def map_vectors(folder: Path, rows: int, dimension: int) -> Vectors:
     """The vectors (rows, dimension) of a segment's folder; ValueError where the file is something else."""
     schema = pa.schema([pa.field("vector", pa.list_(pa.float32(), dimension))])
-    batch = _map_only_batch(folder / VECTORS_FILE, schema, rows)
+    batch = _only_batch(_map(folder, VECTORS_FILE), schema, rows)
     values = numbers(batch.column(0).flatten())
     return cast(Vectors, values.reshape(rows, dimension))
 
 
 def map_postings(folder: Path, rows: int) -> Postings:
     """The lexical part of a segment's folder; ValueError where the files are something else."""
-    lengths = _map_only_batch(folder / LENGTHS_FILE, LENGTHS_SCHEMA, rows)
-    return read_postings(_map_only_batch(folder / POSTINGS_FILE, POSTINGS_SCHEMA, None), lengths)
+    return _read_lexical(_map_lexical(folder), rows)
+
+
+def _map_lexical(folder: Path) -> LexicalMaps:
+    return _map(folder, POSTINGS_FILE), _map(folder, LENGTHS_FILE)
+
+
+def _read_lexical(maps: LexicalMaps, rows: int) -> Postings:
+    lengths = _only_batch(maps[1], LENGTHS_SCHEMA, rows)
+    return read_postings(_only_batch(maps[0], POSTINGS_SCHEMA, None), lengths)
 
 
 def map_keys(folder: Path, record: SegmentRecord) -> keys.Keys:
     """The keys of a segment's folder; ValueError where the file is something else."""
-    found = keys.Keys(_map_only_batch(folder / KEYS_FILE, keys.SCHEMA, record.documents))
+    found = keys.Keys(_only_batch(_map(folder, KEYS_FILE), keys.SCHEMA, record.documents))
     ends = found.first_rows.astype(np.int64) + found.rows
     if len(found) and (int(ends.max()) > record.rows or int(found.rows.min()) == 0):
         raise ValueError("it points outside the segment")

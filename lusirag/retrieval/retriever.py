@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Unpack
 
 from lusirag.errors import InvalidArgumentError
-from lusirag.index import Fusion, Index
-from lusirag.index.filters import Where
-from lusirag.index.fusion import Method
-from lusirag.index.requests import checked_k
+from lusirag.index import Index
+from lusirag.index.requests import SearchOptions, checked_k
 from lusirag.retrieval.diversity import maximal_marginal_relevance
 from lusirag.retrieval.grouping import best_passages, fetch_documents
 from lusirag.retrieval.reranking import Reranker, rerank
@@ -69,45 +68,26 @@ class Retriever:
                 "ask for reranking, diversity or grouping as well, or leave it out"
             )
 
-    def search(
-        self,
-        query: str,
-        k: int = 10,
-        *,
-        mode: str = "dense",
-        where: Where | None = None,
-        languages: Sequence[str] | None = None,
-        instruction: str | None = None,
-        fusion: Fusion | Method = "weighted",
-    ) -> list[Hit]:
-        """Find the k best hits for a query; arguments as for `Index.search`.
+    def search(self, query: str, k: int = 10, **options: Unpack[SearchOptions]) -> list[Hit]:
+        """Find the k best hits for a query.
+
+        Args:
+            query, k: as for `Index.search`.
+            options: mode, where, languages, instruction and fusion, as for `Index.search`.
 
         Raises:
             InvalidArgumentError: as `Index.search`, or k is larger than `candidates`.
             ModelError: the reranker failed.
         """
-        [hits] = self.search_many(
-            [query], k, mode=mode, where=where, languages=languages, instruction=instruction, fusion=fusion
-        )
-        return hits
+        return self.search_many([query], k, **options)[0]
 
-    def search_many(
-        self,
-        queries: Sequence[str],
-        k: int = 10,
-        *,
-        mode: str = "dense",
-        where: Where | None = None,
-        languages: Sequence[str] | None = None,
-        instruction: str | None = None,
-        fusion: Fusion | Method = "weighted",
-    ) -> list[list[Hit]]:
+    def search_many(self, queries: Sequence[str], k: int = 10, **options: Unpack[SearchOptions]) -> list[list[Hit]]:
         """Answer several queries, embedded at once; arguments and errors as for `search`, one list of hits a query."""
         k = checked_k(k)
         index = self._index.pinned()
 
         def find(asked: Sequence[str], depth: int) -> list[list[Hit]]:
-            return index.search_many(asked, depth, mode, where, languages, instruction, fusion=fusion)
+            return index.search_many(asked, depth, **options)
 
         depth = self._depth(k)
         if self._group:

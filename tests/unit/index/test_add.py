@@ -199,3 +199,11 @@ def test_read_only_and_closed_indexes_refuse_changes(index: Index, embedder: Fak
     reader.close()
     with pytest.raises(IndexStateError, match="closed"):
         reader.search("x")
+
+
+def test_columns_of_views_are_stored_as_their_values(index: Index) -> None:
+    views = {"note": pa.array(["n", None], pa.string_view()), "raw": pa.array([b"r", None], pa.binary_view())}
+    index.add(pa.table({"id": ["a", "b"], "text": ["one", "two"], "language": ["en", "en"], **views}))
+    index.compact()
+    assert [document.metadata for document in index.get(["a", "b"])] == [{"note": "n", "raw": b"r"}, {}]
+    assert [hit.id for hit in index.search("x", where="note = 'n'")] == ["a"]

@@ -104,3 +104,19 @@ def test_vectors_need_the_model_of_the_index(copy: Path) -> None:
     with pytest.raises(IndexStateError, match="cannot be compared"):
         repair_index(copy, other)
     assert repair_index(copy, WordEmbedder()).rebuilt
+
+
+def test_a_structure_is_built_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lusirag.index.ann.kinds.SMALLEST_SEGMENT", 64)
+    monkeypatch.setattr("lusirag.index.ann.nearest.EXACT_ROWS", 16)
+    with Index.create(tmp_path / "index", WordEmbedder(), ann="hnsw") as index:
+        index.add(documents(range(300)))
+        expected = index.search("text 3 version 0", k=5)
+        [structure] = index.path.rglob("ann.faiss")
+    flip(structure)
+    report = repair_index(tmp_path / "index", WordEmbedder())
+    assert report.rebuilt == [structure.relative_to(tmp_path / "index").as_posix()]
+    with Index.open(tmp_path / "index", WordEmbedder()) as index:
+        assert index.info()["ann"]["structures"] == {"HNSW32,SQ8": 1}
+        assert index.search("text 3 version 0", k=5) == expected
+    assert verify_index(tmp_path / "index").problems == []
