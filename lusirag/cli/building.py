@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lusirag.corpus import Corpus, FieldNames
     from lusirag.embedding import Embedder
     from lusirag.index import AddReport, Index, Progress
+    from lusirag.index.vectors import Storage
 
 SECONDS_BETWEEN_LINES = 30.0
 
@@ -52,6 +53,7 @@ def open_for_building(
     lexical: bool = True,
     ann: str | None = None,
     memory: str | None = None,
+    vectors: Storage | None = None,
     expected: int | None = None,
     overwrite: bool = False,
 ) -> Index:
@@ -74,6 +76,7 @@ def open_for_building(
             lexical=None if lexical else False,
             ann=ann or "auto",
             memory=memory,
+            vectors=vectors or "float16",
             expected_passages=expected,
             overwrite=overwrite,
         )
@@ -90,6 +93,7 @@ def open_for_building(
         ("--overlap", overlap, chunking["overlap"]),
         ("--ann", ann, facts["ann"]["kind"]),
         ("--memory", parse_size(memory), facts["ann"]["memory_allowed"]),
+        ("--vectors", vectors, facts["vectors"]),
     ):
         if given is not None and given != recorded:
             raise InvalidArgumentError(

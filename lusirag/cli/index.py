@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -31,6 +32,14 @@ if TYPE_CHECKING:
     from lusirag.cli.building import Built
 
 
+class Storage(StrEnum):
+    """What vectors are stored as."""
+
+    FLOAT16 = "float16"
+    INT8 = "int8"
+    FLOAT32 = "float32"
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("index")(index)
@@ -58,6 +67,13 @@ def index(
     ] = None,
     memory: Annotated[
         str | None, typer.Option("--memory", metavar="SIZE", help="What search may take of it, such as 2GB, for auto.")
+    ] = None,
+    vectors: Annotated[
+        Storage | None,
+        typer.Option(
+            "--vectors",
+            help="Numbers of stored vectors: float16 (if left out), int8 (half the size, less exact), float32.",
+        ),
     ] = None,
     recall: Annotated[
         float | None,
@@ -115,6 +131,7 @@ def index(
             lexical=lexical,
             ann=ann,
             memory=memory,
+            vectors=None if vectors is None else vectors.value,
             expected=rows.expected(),
             overwrite=overwrite,
         ) as opened,

@@ -14,8 +14,9 @@ from lusirag.index.ann.memory import parse_size
 from lusirag.index.ann.records import AnnRecord
 from lusirag.index.lock import LOCK_FILE, OWNER_FILE
 from lusirag.index.manifest import MANIFEST_FILE, Chunking, EmbedderRecord, LexicalRecord, Manifest, read_manifest
-from lusirag.index.segment import largest_segment
+from lusirag.index.segment import layout_of
 from lusirag.index.snapshot import Snapshot
+from lusirag.index.vectors import checked_storage
 from lusirag.index.writer import create_directory, now
 from lusirag.types import Encoder
 
@@ -33,17 +34,21 @@ def new_index(
     lexical: bool | None,
     ann: str,
     memory: str | int | None,
+    vectors: str,
     expected_passages: int | None,
     overwrite: bool,
 ) -> Snapshot:
     """Make an empty index; see `Index.create`."""
     chunking = _chunking(embedder, chunk_tokens, overlap)
     terms = _lexical(embedder, lexical)
-    search = _search(embedder, ann, memory, expected_passages)
+    storage = checked_storage(vectors)
+    search = _search(embedder, ann, memory, storage, expected_passages)
     _check_place(directory, overwrite=overwrite)
     record = EmbedderRecord(str(embedder.name), embedder.fingerprint, int(embedder.dimension))
     time = now()
-    manifest = Manifest(record, chunking, identify_languages, created=time, updated=time, lexical=terms, ann=search)
+    manifest = Manifest(
+        record, chunking, identify_languages, created=time, updated=time, lexical=terms, ann=search, vectors=storage
+    )
     return create_directory(directory, manifest)
 
 
@@ -115,12 +120,14 @@ def _lexical(embedder: Any, wanted: bool | None) -> LexicalRecord | None:
     return LexicalRecord(ANALYSER) if possible and wanted is not False else None
 
 
-def _search(embedder: Any, ann: str, memory: str | int | None, expected_passages: int | None) -> AnnRecord:
+def _search(
+    embedder: Any, ann: str, memory: str | int | None, storage: str, expected_passages: int | None
+) -> AnnRecord:
     dimension = int(embedder.dimension)
     record = AnnRecord(checked_kind(ann, dimension), parse_size(memory))
     if expected_passages is not None:
         total = _whole_number("expected_passages", expected_passages)
-        check_memory(record.kind, total, largest_segment(dimension), dimension, record.memory)
+        check_memory(record.kind, total, layout_of(dimension, storage), record.memory)
     return record
 
 

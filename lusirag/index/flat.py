@@ -1,6 +1,6 @@
-"""Exact search: FAISS's inner-product kernel over the mapped vectors of each segment, and one ranking of all.
+"""Exact search: inner products with all vectors of each segment, and one ranking of all.
 
-FAISS's scores depend in their last bits on how many queries come at once, and which of several equal rows it returns
+The scores depend in their last bits on how many queries come at once, and which of several equal rows is returned
 is not defined. So a few more candidates than asked for are taken, their scores are computed again in double precision,
 and equal scores are ordered by row: one query alone gets the same hits as the same query among a thousand.
 """
@@ -13,8 +13,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from lusirag.index.engine import largest_inner_products
+from lusirag.index.scan import largest_inner_products
 from lusirag.index.tombstones import Bitmap
+from lusirag.index.vectors import StoredVectors
 from lusirag.types import Vectors
 
 # Larger than the difference of two ways to add up a float32 inner product of unit vectors.
@@ -26,12 +27,12 @@ class Candidates(NamedTuple):
     """The rows of one segment among which to search.
 
     Attributes:
-        vectors: (rows, dim) of the segment.
+        vectors: of the segment.
         allowed: bitmap of the rows that may be found.
         rows: how many rows that are.
     """
 
-    vectors: Vectors
+    vectors: StoredVectors
     allowed: Bitmap
     rows: int
 
@@ -104,7 +105,7 @@ def rank(
 
 
 def cosines(
-    vectors: Sequence[Vectors],
+    vectors: Sequence[StoredVectors],
     query: npt.NDArray[np.float32],
     origin: npt.NDArray[np.int_],
     rows: npt.NDArray[np.int64],
@@ -112,10 +113,10 @@ def cosines(
     """Cosines (n,) of a unit vector and some rows, added up in double precision: the same in every company.
 
     Args:
-        vectors: (rows, dim) of each segment. query: (dim,). origin, rows: (n,) the segment and row of each.
+        vectors: of each segment. query: (dim,). origin, rows: (n,) the segment and row of each.
     """
     scores = np.empty(len(rows), dtype=np.float32)
     for number in np.unique(origin):
         here = origin == number
-        scores[here] = (vectors[number][rows[here]].astype(np.float64) * query).sum(axis=1)  # (n of the segment,)
+        scores[here] = (vectors[number].take(rows[here]).astype(np.float64) * query).sum(axis=1)  # (n of the segment,)
     return np.clip(scores, -1, 1)

@@ -30,6 +30,7 @@ from lusirag.index.search import candidates, query_vectors, search_snapshot
 from lusirag.index.snapshot import Snapshot, open_snapshot
 from lusirag.index.stored import stored_documents, stored_vectors
 from lusirag.index.token_counts import language_report
+from lusirag.index.vectors import Storage
 from lusirag.index.verify import verify_index
 from lusirag.index.writer import Writer, writing
 from lusirag.types import Document, Encoder, Hit, Vectors
@@ -65,6 +66,7 @@ class Index:
         lexical: bool | None = None,
         ann: str = "auto",
         memory: str | int | None = None,
+        vectors: Storage = "float16",
         expected_passages: int | None = None,
         overwrite: bool = False,
     ) -> Self:
@@ -81,12 +83,13 @@ class Index:
             ann: how large segments are searched: "flat" (exactly), "hnsw", "ivf", "ivf-pq", "binary", a FAISS factory
                 string, or "auto": exactly while that is quick, then the quickest that fits in `memory`.
             memory: what search may take of it, in bytes or as "2GB"; None for as much as it needs.
+            vectors: what vectors are stored as: "float16"; "int8", half as large, a little less exact; or "float32".
             expected_passages: how many there will be, so that what cannot fit is refused before it is built.
             overwrite: replace an index that is at `path`.
 
         Raises:
-            InvalidArgumentError: chunk_tokens or overlap out of range, lexical=True without a tokenizer, an ann that
-                FAISS does not know, or passages that will not fit in `memory`.
+            InvalidArgumentError: chunk_tokens or overlap out of range, lexical=True without a tokenizer, an ann or
+                vectors that are not known, or passages that will not fit in `memory`.
             IndexStateError: the directory holds an index (without `overwrite`) or something else.
             StorageError: the directory cannot be written.
         """
@@ -99,6 +102,7 @@ class Index:
             lexical=lexical,
             ann=ann,
             memory=memory,
+            vectors=vectors,
             expected_passages=expected_passages,
             overwrite=overwrite,
         )

@@ -36,5 +36,6 @@ def describe(snapshot: Snapshot) -> dict[str, Any]:
         "updated": manifest.updated,
         "ann": ann_facts(snapshot),
         "metric": manifest.metric,
+        "vectors": manifest.vectors,
         "format_version": FORMAT_VERSION,
     }

@@ -13,10 +13,12 @@ from lusirag import __version__
 from lusirag.errors import IndexStateError
 from lusirag.index.ann.records import FLAT, AnnRecord, parse_ann
 from lusirag.index.files import FileRecord, damaged, replace_file
+from lusirag.index.vectors import STORAGES
 
 MANIFEST_FILE = "manifest.json"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 OLDEST_FORMAT = 1  # that is read too; what is written is of the newest
+_FLOAT32 = "float32"  # what vectors were stored as up to format 2
 KIND = "lusirag index"
 
 
@@ -85,6 +87,7 @@ class Manifest:
         complete: False while a synchronisation has begun and not ended.
         ann: how vectors are searched, and the recall that was measured (since format 2; before, exactly).
         lexical: None where the segments have no lexical part (since format 2).
+        vectors: what new segments store vectors as, see `vectors.STORAGES` (since format 3).
         lusirag_version: the version that wrote this state.
     """
 
@@ -102,6 +105,7 @@ class Manifest:
     metric: str = "inner_product"
     ann: AnnRecord = FLAT
     lexical: LexicalRecord | None = None
+    vectors: str = _FLOAT32
     lusirag_version: str = __version__
 
     def files(self) -> list[FileRecord]:
@@ -168,6 +172,8 @@ _EXACT_ONLY = {"kind": "flat", "recall": 1.0}  # what format 1 says of its searc
 
 def _render(manifest: Manifest, version: int) -> bytes:
     fields = dataclasses.asdict(manifest)
+    if version < 3:
+        del fields["vectors"]
     if version == 1:
         del fields["lexical"]
         fields["ann"] = _EXACT_ONLY
@@ -189,6 +195,8 @@ def _parse(body: dict[str, Any]) -> Manifest:
     fields["sources"] = tuple(fields["sources"])
     if fields.get("lexical") is not None:
         fields["lexical"] = LexicalRecord(**fields["lexical"])
+    if fields.get("vectors", _FLOAT32) not in STORAGES:
+        raise ValueError(f"vectors is {fields['vectors']!r}")
     return Manifest(**fields)
 
 

@@ -90,7 +90,7 @@ def write_live(writer: Writer, segments: Sequence[Segment], postings: Sequence[P
         postings: of each segment, where the index has a lexical part.
     """
     schema = unify(segment.documents.schema for segment in segments)
-    vectors = np.concatenate([segment.vectors[~segment.deleted] for segment in segments])
+    vectors = writer.stored(np.concatenate([segment.vectors.take(~segment.deleted) for segment in segments]))
     counted = None
     if postings is not None:
         live = (~segment.deleted for segment in segments)

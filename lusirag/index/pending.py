@@ -77,7 +77,7 @@ class Pending:
         key = keys.build_keys(self._id_hashes, self._content_hashes, self._first_rows, self._rows)
         batches = (conform(batch, schema) for batch in self._batches)
         postings = postings_of(joined(self._terms)) if self._terms else None
-        segment = writer.add_segment(batches, schema, np.concatenate(self._vectors), key, postings)
+        segment = writer.add_segment(batches, schema, writer.stored(np.concatenate(self._vectors)), key, postings)
         return writer.add_tombstones(segment, self._deleted()) if self._dead else segment
 
     def _deleted(self) -> Mask:

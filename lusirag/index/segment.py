@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TypeAlias, TypeVar, cast
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +20,9 @@ import pyarrow as pa
 
 from lusirag.index import keys
 from lusirag.index.ann.building import ANN_FILE, build, write_structure
+from lusirag.index.ann.memory import Layout
 from lusirag.index.ann.stored import StoredStructure
-from lusirag.index.columns import numbers, rebatch
+from lusirag.index.columns import rebatch
 from lusirag.index.documents import Documents
 from lusirag.index.files import FileRecord, damaged, problem_with, storage_errors, sync_directory, write_file
 from lusirag.index.manifest import SegmentRecord
@@ -34,13 +35,13 @@ from lusirag.index.postings import (
     read_postings,
 )
 from lusirag.index.tombstones import Bitmap, Mask, read_tombstones, to_bitmap
-from lusirag.types import Vectors
+from lusirag.index.vectors import StoredVectors, from_batch, number_bytes, schema_of, to_batch
 
 DOCUMENTS_FILE = "documents.arrow"
 VECTORS_FILE = "vectors.arrow"
 KEYS_FILE = "keys.arrow"
 BATCH_ROWS = 1024
-# One segment's vectors are held in memory when it is written, so this bounds the memory of a merge.
+# One segment's vectors are held in memory as float32 when it is written, so this bounds the memory of a merge.
 SEGMENT_VECTOR_BYTES = 256 << 20
 
 Read = TypeVar("Read")
@@ -56,12 +57,17 @@ def largest_segment(dimension: int) -> int:
     return max(1024, SEGMENT_VECTOR_BYTES // (4 * dimension))
 
 
+def layout_of(dimension: int, storage: str) -> Layout:
+    """How an index of such vectors is laid out."""
+    return Layout(dimension, number_bytes(storage), largest_segment(dimension))
+
+
 def write_segment(
     directory: Path,
     name: str,
     batches: Iterable[pa.RecordBatch],
     schema: pa.Schema,
-    vectors: Vectors,
+    vectors: StoredVectors,
     key: pa.RecordBatch,
     postings: Postings | None = None,
     structure: str | None = None,
@@ -73,7 +79,7 @@ def write_segment(
         name: folder name under segments/; it must not exist.
         batches: the passages in row order, all of `schema`.
         schema: their schema.
-        vectors: (rows, dim), unit length.
+        vectors: of the passages, unit length.
         key: the documents' keys, see `keys.SCHEMA`.
         postings: the lexical part, where the index has one.
         structure: FAISS factory string of the structure it is searched through; None for exact search.
@@ -85,9 +91,7 @@ def write_segment(
     folder = f"segments/{name}"
     with storage_errors(directory / folder):
         (directory / folder).mkdir(parents=True)
-    values = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).reshape(-1))
-    vector = pa.FixedSizeListArray.from_arrays(values, vectors.shape[1])
-    vector_batch = pa.record_batch([vector], names=["vector"])
+    vector_batch = to_batch(vectors)
     files = [
         _write_arrow(directory, f"{folder}/{DOCUMENTS_FILE}", schema, rebatch(batches, BATCH_ROWS)),
         _write_arrow(directory, f"{folder}/{VECTORS_FILE}", vector_batch.schema, [vector_batch]),
@@ -126,7 +130,7 @@ class Segment:
         record: its entry in the manifest.
         directory: the index directory.
         documents: the passages.
-        vectors: (rows, dim) float32, a view of the mapped file.
+        vectors: of the passages, a view of the mapped file.
         keys: the documents' hashes and rows.
         deleted: (rows,) True where a passage is deleted.
         structure: what approximate search goes through; None where search is exact.
@@ -136,7 +140,7 @@ class Segment:
     record: SegmentRecord
     directory: Path
     documents: Documents
-    vectors: Vectors
+    vectors: StoredVectors
     keys: keys.Keys
     deleted: Mask
     structure: StoredStructure | None = None
@@ -248,7 +252,10 @@ def _map(folder: Path, name: str) -> pa.MemoryMappedFile:
 
 
 def _only_batch(source: pa.MemoryMappedFile, schema: pa.Schema, rows: int | None) -> pa.RecordBatch:
-    reader = pa.ipc.open_file(source)
+    return _checked_batch(pa.ipc.open_file(source), schema, rows)
+
+
+def _checked_batch(reader: pa.RecordBatchFileReader, schema: pa.Schema, rows: int | None) -> pa.RecordBatch:
     if reader.schema != schema or reader.num_record_batches != 1:
         raise ValueError(f"it should hold one batch of {schema.names}")
     batch = reader.get_batch(0)
@@ -263,12 +270,10 @@ def _map_structure(directory: Path, record: SegmentRecord, dimension: int) -> St
     return StoredStructure(directory, file, str(record.structure), record.rows, dimension)
 
 
-def map_vectors(folder: Path, rows: int, dimension: int) -> Vectors:
-    """The vectors (rows, dimension) of a segment's folder; ValueError where the file is something else."""
-    schema = pa.schema([pa.field("vector", pa.list_(pa.float32(), dimension))])
-    batch = _only_batch(_map(folder, VECTORS_FILE), schema, rows)
-    values = numbers(batch.column(0).flatten())
-    return cast(Vectors, values.reshape(rows, dimension))
+def map_vectors(folder: Path, rows: int, dimension: int) -> StoredVectors:
+    """The vectors of a segment's folder; ValueError where the file is something else."""
+    reader = pa.ipc.open_file(_map(folder, VECTORS_FILE))
+    return from_batch(_checked_batch(reader, schema_of(reader.schema, dimension), rows))
 
 
 def map_postings(folder: Path, rows: int) -> Postings:

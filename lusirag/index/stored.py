@@ -29,7 +29,7 @@ def stored_vectors(snapshot: Snapshot, hits: Sequence[Hit]) -> Vectors:
     vectors = np.empty((len(hits), snapshot.manifest.embedder.dimension), dtype=np.float32)
     for vector, hit in zip(vectors, hits, strict=True):
         segment, row = _place(snapshot, hit)
-        vector[:] = segment.vectors[row]
+        vector[:] = segment.vectors.take(slice(row, row + 1))[0]
     return vectors
 
 

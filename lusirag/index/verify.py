@@ -15,7 +15,7 @@ from lusirag.index.postings import LENGTHS_FILE, MOST, POSTINGS_FILE, Postings
 from lusirag.index.reports import VerifyReport
 from lusirag.index.segment import Segment, open_segment
 
-_LENGTH_TOLERANCE = 1e-3
+_LENGTH_TOLERANCE, _LENGTH_TOLERANCE_8_BITS = 1e-3, 0.05
 _ROWS_AT_ONCE = 8192
 
 
@@ -50,9 +50,10 @@ def verify_index(path: str | Path) -> VerifyReport:
 
 def _problems(segment: Segment) -> Iterator[str]:
     name = f"segments/{segment.record.name}"
+    tolerance = _LENGTH_TOLERANCE if segment.vectors.ranges is None else _LENGTH_TOLERANCE_8_BITS
     for start in range(0, segment.record.rows, _ROWS_AT_ONCE):
-        lengths = np.linalg.norm(segment.vectors[start : start + _ROWS_AT_ONCE], axis=1)  # (rows,)
-        wrong = ~(np.abs(lengths - 1) <= _LENGTH_TOLERANCE)
+        lengths = np.linalg.norm(segment.vectors.take(slice(start, start + _ROWS_AT_ONCE)), axis=1)  # (rows,)
+        wrong = ~(np.abs(lengths - 1) <= tolerance)
         if wrong.any():
             yield f"{name}: the vector of row {start + int(wrong.argmax())} is not finite or not of unit length"
             break

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy.typing as npt
 import pyarrow as pa
 
 from lusirag import __version__
@@ -20,10 +21,10 @@ from lusirag.index.files import storage_errors
 from lusirag.index.lock import writer_lock
 from lusirag.index.manifest import MANIFEST_FILE, Manifest, read_manifest, write_manifest
 from lusirag.index.postings import Postings
-from lusirag.index.segment import Segment, largest_segment, open_segment, write_segment
+from lusirag.index.segment import Segment, layout_of, open_segment, write_segment
 from lusirag.index.snapshot import Snapshot, open_snapshot, snapshot_of
 from lusirag.index.tombstones import Mask, write_tombstones
-from lusirag.types import Vectors
+from lusirag.index.vectors import StoredVectors, stored_as
 
 
 class Writer:
@@ -46,7 +47,7 @@ class Writer:
         self,
         batches: Iterable[pa.RecordBatch],
         schema: pa.Schema,
-        vectors: Vectors,
+        vectors: StoredVectors,
         key: pa.RecordBatch,
         postings: Postings | None,
     ) -> Segment:
@@ -58,12 +59,17 @@ class Writer:
         )
         return open_segment(self.directory, record, self.snapshot.manifest.embedder.dimension)
 
+    def stored(self, vectors: npt.NDArray[Any]) -> StoredVectors:
+        """Vectors (rows, dim) of floats as this index stores them."""
+        return stored_as(self.snapshot.manifest.vectors, vectors)
+
     def structure_for(self, rows: int) -> str | None:
         """The factory string of the structure that a segment of `rows` passages should have, None for exact search."""
         manifest = self.snapshot.manifest
-        dimension = manifest.embedder.dimension
         live = sum(record.rows - record.deleted_rows for record in manifest.segments)
-        return structure_for(manifest.ann, rows, max(live, rows), largest_segment(dimension), dimension)
+        return structure_for(
+            manifest.ann, rows, max(live, rows), layout_of(manifest.embedder.dimension, manifest.vectors)
+        )
 
     def up_to_date(self, segment: Segment) -> bool:
         """Whether a segment has the structure that it would get now, as `auto` decides anew while an index grows.

@@ -6,13 +6,11 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from lusirag.errors import InvalidArgumentError
 from lusirag.index.ann.kinds import reason
 from lusirag.index.engine import load_faiss
 from lusirag.index.files import FileRecord, write_file
-from lusirag.types import Vectors
+from lusirag.index.vectors import StoredVectors
 
 logger = logging.getLogger(__name__)
 
@@ -22,8 +20,8 @@ _OPQ_ITERATIONS, _OPQ_POINTS = 10, 1 << 14
 _TOO_FEW = "Number of training points"
 
 
-def build(factory: str, vectors: Vectors) -> Any | None:
-    """A FAISS index of vectors (rows, dim) by inner product; None where they are too few to train it.
+def build(factory: str, vectors: StoredVectors) -> Any | None:
+    """A FAISS index of vectors by inner product; None where they are too few to train it.
 
     Raises:
         InvalidArgumentError: FAISS cannot build such an index.
@@ -31,9 +29,9 @@ def build(factory: str, vectors: Vectors) -> Any | None:
     """
     faiss = load_faiss()
     try:
-        index = faiss.index_factory(vectors.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
+        index = faiss.index_factory(vectors.dimension, factory, faiss.METRIC_INNER_PRODUCT)
         kept = _limit_training(faiss, index)
-        rows = np.ascontiguousarray(vectors, dtype=np.float32)
+        rows = vectors.take()
         if not index.is_trained:
             index.train(rows)
         del kept

@@ -8,6 +8,7 @@ from typing import Any
 
 from lusirag.index.ann.memory import structure_bytes
 from lusirag.index.manifest import content_state
+from lusirag.index.segment import Segment
 from lusirag.index.snapshot import Snapshot
 
 
@@ -18,7 +19,6 @@ def ann_facts(snapshot: Snapshot) -> dict[str, Any]:
     that passages have come or gone since.
     """
     record, segments = snapshot.manifest.ann, snapshot.manifest.segments
-    dimension = snapshot.manifest.embedder.dimension
     structures = Counter(segment.structure or "exact" for segment in segments)
     approximate = any(segment.structure for segment in segments)
     measured = record.recall
@@ -26,7 +26,7 @@ def ann_facts(snapshot: Snapshot) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "kind": record.kind,
         "structures": dict(structures),
-        "memory": sum(structure_bytes(segment.structure, segment.rows, dimension) or 0 for segment in segments),
+        "memory": sum(map(_bytes_touched, snapshot.segments)),
         "memory_allowed": record.memory,
         "settings": asdict(record.settings),
         "recall": recall,
@@ -38,3 +38,8 @@ def ann_facts(snapshot: Snapshot) -> dict[str, Any]:
             "languages": [asdict(each) for each in measured.languages],
         }
     return facts
+
+
+def _bytes_touched(segment: Segment) -> int:
+    vectors, record = segment.vectors, segment.record
+    return structure_bytes(record.structure, record.rows, vectors.dimension, vectors.codes.itemsize) or 0

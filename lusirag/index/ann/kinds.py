@@ -1,7 +1,7 @@
 """Kinds of approximate search: which FAISS structure a segment gets, and what `auto` decides.
 
-kind      structure of a segment               bytes a passage at 384 dimensions (vectors on disk are 1,536)
-flat      none: exact search over the vectors  1,536
+kind      structure of a segment               bytes a passage at 384 dimensions (float16 vectors on disk are 768)
+flat      none: exact search over the vectors  768
 hnsw      HNSW32,SQ8                           656
 ivf       IVF<lists>,SQ8                       about 405
 ivf-pq    IVF<lists>,PQ<dimension/4>x4fs       about 70
@@ -17,7 +17,7 @@ import math
 import re
 
 from lusirag.errors import InvalidArgumentError
-from lusirag.index.ann.memory import in_words, segment_rows, structure_bytes
+from lusirag.index.ann.memory import Layout, in_words, structure_bytes
 from lusirag.index.ann.records import AnnRecord
 from lusirag.index.engine import load_faiss
 
@@ -63,30 +63,29 @@ def reason(error: BaseException) -> str:
     return text.rpartition("Error: ")[2].rpartition("failed: ")[2].strip() or text
 
 
-def structure_for(ann: AnnRecord, rows: int, total: int, largest: int, dimension: int) -> str | None:
+def structure_for(ann: AnnRecord, rows: int, total: int, layout: Layout) -> str | None:
     """The factory string of a segment's structure, None for exact search.
 
     Args:
         ann: what was asked for.
         rows: passages of the segment.
         total: live passages of the index.
-        largest: passages that one segment may hold.
-        dimension: of the vectors.
+        layout: of the index.
     """
     if rows < SMALLEST_SEGMENT:
         return None
-    kind = ann.kind if ann.kind != "auto" else chosen(total, largest, dimension, ann.memory)
-    return factory(kind, rows, dimension)
+    kind = ann.kind if ann.kind != "auto" else chosen(total, layout, ann.memory)
+    return factory(kind, rows, layout.dimension)
 
 
-def chosen(total: int, largest: int, dimension: int, memory: int | None) -> str:
+def chosen(total: int, layout: Layout, memory: int | None) -> str:
     """What `auto` takes for an index of `total` passages: exact search where it is quick, else the quickest that fits.
 
     Where nothing fits, the smallest; whoever knows the number before refuses with `check_memory`.
     """
-    exact = total * dimension <= EXACT_NUMBERS
+    exact = total * layout.dimension <= EXACT_NUMBERS
     for kind in ("flat", *_BY_PREFERENCE) if exact else _BY_PREFERENCE:
-        if memory is None or (needed(kind, total, largest, dimension) or 0) <= memory:
+        if memory is None or (needed(kind, total, layout) or 0) <= memory:
             return kind
     return _BY_PREFERENCE[-1]
 
@@ -116,16 +115,16 @@ def _quarter(dimension: int) -> int:
     return next(parts for parts in range(max(dimension // 4, 1), 0, -1) if dimension % parts == 0)
 
 
-def needed(kind: str, total: int, largest: int, dimension: int) -> int | None:
+def needed(kind: str, total: int, layout: Layout) -> int | None:
     """Bytes of memory that an index of `total` passages needs; None for a factory string of unknown size."""
     sizes = []
-    for rows in segment_rows(total, largest):
-        exact = rows < SMALLEST_SEGMENT
-        sizes.append(structure_bytes(None if exact else factory(kind, rows, dimension), rows, dimension))
+    for rows in layout.segment_rows(total):
+        structure = None if rows < SMALLEST_SEGMENT else factory(kind, rows, layout.dimension)
+        sizes.append(structure_bytes(structure, rows, layout.dimension, layout.number_bytes))
     return None if None in sizes else sum(size for size in sizes if size is not None)
 
 
-def check_memory(kind: str, total: int, largest: int, dimension: int, memory: int | None) -> None:
+def check_memory(kind: str, total: int, layout: Layout, memory: int | None) -> None:
     """Refuse an index that will not fit, before it is built.
 
     Raises:
@@ -133,14 +132,14 @@ def check_memory(kind: str, total: int, largest: int, dimension: int, memory: in
     """
     if memory is None:
         return
-    sizes = {name: needed(name, total, largest, dimension) or 0 for name in ("flat", *_BY_PREFERENCE)}
-    asked = chosen(total, largest, dimension, memory) if kind == "auto" else kind
-    size = sizes[asked] if asked in sizes else needed(asked, total, largest, dimension)
+    sizes = {name: needed(name, total, layout) or 0 for name in ("flat", *_BY_PREFERENCE)}
+    asked = chosen(total, layout, memory) if kind == "auto" else kind
+    size = sizes[asked] if asked in sizes else needed(asked, total, layout)
     if size is not None and size <= memory:
         return
     fitting = [f"{name} ({in_words(each)})" for name, each in sizes.items() if each <= memory]
     advice = f"what fits: {', '.join(fitting)}" if fitting else "nothing fits; allow more, or index less"
-    about = f"{total:,} passages of {dimension} numbers"
+    about = f"{total:,} passages of {layout.dimension} numbers"
     if size is None:
         raise InvalidArgumentError(
             f"how much memory ann={asked!r} needs is not known, so it cannot be kept under {in_words(memory)}; "

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from lusirag.errors import InvalidArgumentError
 
@@ -17,20 +18,42 @@ _UNITS |= {"KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "TIB": 1 << 40, "K": 
 _LISTED_ID = 8  # bytes of a row's number in an inverted list
 
 
-def structure_bytes(factory: str | None, rows: int, dimension: int) -> int | None:
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What of an index decides how large it gets.
+
+    Attributes:
+        dimension: numbers of a vector.
+        number_bytes: bytes of a stored number.
+        largest: passages that one segment may hold.
+    """
+
+    dimension: int
+    number_bytes: int
+    largest: int
+
+    def segment_rows(self, total: int) -> Iterator[int]:
+        """How many passages the segments of an index of `total` passages hold once they are merged."""
+        while total > 0:
+            yield min(total, self.largest)
+            total -= self.largest
+
+
+def structure_bytes(factory: str | None, rows: int, dimension: int, number_bytes: int) -> int | None:
     """Bytes that must stay in memory for a segment to be searched quickly.
 
     Args:
         factory: FAISS factory string; None for exact search.
         rows: passages of the segment.
         dimension: of the vectors.
+        number_bytes: bytes of a stored number.
 
     Returns:
         None for a factory string with parts whose size is not known here. The others are those of FAISS's own file
         format, up to 15 % (tests/unit/index/test_ann_memory.py).
     """
     if factory is None:
-        return 4 * dimension * rows
+        return number_bytes * dimension * rows
     width, each, once = dimension, 0.0, 0.0  # of a vector as it arrives; bytes a passage; bytes of the whole structure
     coded = False
     for part in re.split(r",(?![^()]*\))", factory):
@@ -93,10 +116,3 @@ def in_words(size: int) -> str:
         if size >= one:
             return f"{size / one:,.1f} {unit}"
     return f"{size} B"
-
-
-def segment_rows(rows: int, largest: int) -> Iterator[int]:
-    """How many passages the segments of an index of `rows` passages will hold once they are merged."""
-    while rows > 0:
-        yield min(rows, largest)
-        rows -= largest

@@ -23,6 +23,11 @@ def vectors_of(texts: Sequence[str], dimension: int = DIMENSION) -> Vectors:
     return rows
 
 
+def stored_vectors_of(texts: Sequence[str], dimension: int = DIMENSION) -> Vectors:
+    """The same as an index keeps them: rounded to float16."""
+    return vectors_of(texts, dimension).astype(np.float16).astype(np.float32)
+
+
 class FakeEmbedder:
     """Embeds by hash and remembers what it embedded."""
 

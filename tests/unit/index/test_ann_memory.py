@@ -13,10 +13,11 @@ from lusirag.errors import InvalidArgumentError
 from lusirag.index import Index
 from lusirag.index.ann import kinds
 from lusirag.index.ann.building import build
-from lusirag.index.ann.memory import parse_size, structure_bytes
+from lusirag.index.ann.memory import Layout, parse_size, structure_bytes
 from lusirag.index.ann.records import AnnRecord
+from lusirag.index.vectors import StoredVectors
 
-LARGEST = 174_762  # passages of 384 numbers that a segment holds
+LAYOUT = Layout(dimension=384, number_bytes=2, largest=174_762)
 
 
 @pytest.mark.parametrize("dimension", [32, 128])
@@ -32,38 +33,38 @@ def test_estimates_are_near_what_faiss_writes(factory: str, dimension: int) -> N
     faiss.omp_set_num_threads(1)
     rows = 6000
     vectors = np.random.default_rng(0).standard_normal((rows, dimension)).astype(np.float32)
-    written = faiss.serialize_index(build(factory, vectors)).nbytes
+    written = faiss.serialize_index(build(factory, StoredVectors(vectors))).nbytes
     faiss.omp_set_num_threads(threads)
-    estimate = structure_bytes(factory, rows, dimension)
+    estimate = structure_bytes(factory, rows, dimension, 2)
     assert estimate is not None
     assert 0.85 < estimate / written < 1.15
 
 
 def test_exact_search_needs_the_vectors_and_unknown_parts_are_not_guessed() -> None:
-    assert structure_bytes(None, 1000, 384) == 1000 * 384 * 4
-    assert structure_bytes("NSG32", 1000, 384) is None
-    assert structure_bytes("IVF8,Unheard", 1000, 384) is None
+    assert structure_bytes(None, 1000, 384, 2) == 1000 * 384 * 2
+    assert structure_bytes("NSG32", 1000, 384, 2) is None
+    assert structure_bytes("IVF8,Unheard", 1000, 384, 2) is None
 
 
 def test_auto_is_exact_while_that_is_quick_then_the_quickest_that_fits() -> None:
     def choose(total: int, memory: int | None) -> str:
-        return kinds.chosen(total, LARGEST, 384, memory)
+        return kinds.chosen(total, LAYOUT, memory)
 
     assert choose(100_000, None) == "flat"
     assert choose(100_001, None) == choose(10_000_000, None) == "hnsw"
-    million = [kinds.needed(kind, 1_000_000, LARGEST, 384) or 0 for kind in ("hnsw", "ivf", "ivf-pq", "binary")]
+    million = [kinds.needed(kind, 1_000_000, LAYOUT) or 0 for kind in ("hnsw", "ivf", "ivf-pq", "binary")]
     assert million == sorted(million, reverse=True)
     for kind, size in zip(("hnsw", "ivf", "ivf-pq", "binary"), million, strict=True):
         assert choose(1_000_000, size) == kind
     assert choose(1_000_000, 1) == "binary"
-    assert choose(100_000, 100_000_000) == "hnsw"  # the vectors themselves are 154 MB
+    assert choose(100_000, 70_000_000) == "hnsw"  # the vectors themselves are 77 MB
 
 
 def test_small_segments_are_exact_whatever_is_asked() -> None:
     record = AnnRecord("hnsw")
-    assert kinds.structure_for(record, kinds.SMALLEST_SEGMENT - 1, 10**6, LARGEST, 384) is None
-    assert kinds.structure_for(record, kinds.SMALLEST_SEGMENT, 10**6, LARGEST, 384) == "HNSW32,SQ8"
-    assert kinds.structure_for(AnnRecord("auto"), 100_000, 100_000, LARGEST, 384) is None
+    assert kinds.structure_for(record, kinds.SMALLEST_SEGMENT - 1, 10**6, LAYOUT) is None
+    assert kinds.structure_for(record, kinds.SMALLEST_SEGMENT, 10**6, LAYOUT) == "HNSW32,SQ8"
+    assert kinds.structure_for(AnnRecord("auto"), 100_000, 100_000, LAYOUT) is None
 
 
 def test_what_will_not_fit_is_refused_with_numbers(tmp_path: Path) -> None:
@@ -77,7 +78,9 @@ def test_what_will_not_fit_is_refused_with_numbers(tmp_path: Path) -> None:
     assert "500.0 MB are allowed; what fits: ivf (" in str(error.value)
     with pytest.raises(InvalidArgumentError, match=r"need even .* nothing fits"):
         create("auto", "1MB")
-    with pytest.raises(InvalidArgumentError, match=r"is not known, .* choose a kind \(what fits: hnsw"):
+    with pytest.raises(
+        InvalidArgumentError, match=r"is not known, .* choose a kind \(what fits: flat \(768.0 MB\), hnsw"
+    ):
         create("NSG32", "1GB")
     assert not (tmp_path / "i").exists()
     create("hnsw", "700MB")

@@ -9,7 +9,7 @@ from pathlib import Path
 import faiss
 import numpy as np
 import pytest
-from fake_embedder import FakeEmbedder, documents, vectors_of
+from fake_embedder import FakeEmbedder, documents, stored_vectors_of, vectors_of
 
 from lusirag.errors import IndexStateError, InvalidArgumentError
 from lusirag.index import Index
@@ -47,7 +47,7 @@ def by_hand(index: Index, queries: list[str], origins: list[str | None]) -> dict
     """(queries, true neighbours, found) of each language: from texts and hits alone."""
     live = {found.id: found for found in index.get([f"d{number}" for number in range(ROWS)])}
     names = list(live)
-    scores = vectors_of([live[name].text for name in names]).astype(np.float64) @ vectors_of(queries).T
+    scores = stored_vectors_of([live[name].text for name in names]).astype(np.float64) @ vectors_of(queries).T
     found = index.search_many(queries, k=11)
     queries_of, true, seen = Counter[str](), Counter[str](), Counter[str]()
     for column, hits, origin in zip(scores.T, found, origins, strict=True):

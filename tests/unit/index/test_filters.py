@@ -234,7 +234,7 @@ def test_recent_keeps_the_last_asked_for() -> None:
 
 
 def test_few_rows_are_copied_out_with_the_same_ranking(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lusirag.index import engine
+    from lusirag.index import scan
 
     same = [Document(f"d{n}", f"text {n % 40}", language="en", metadata={"n": n}) for n in range(600)]
     index.add(same, commit_passages=200)
@@ -242,11 +242,11 @@ def test_few_rows_are_copied_out_with_the_same_ranking(index: Index, monkeypatch
         for where in ("n % 20 = 3", "n % 3 = 0", {"n": {"$in": [7, 47, 87, 127]}}):
             copied = index.search_many(["q", "text 3"], k=k, where=where)
             with monkeypatch.context() as patched:
-                patched.setattr(engine, "FEW", 10**9)
+                patched.setattr(scan, "FEW", 10**9)
                 assert index.search_many(["q", "text 3"], k=k, where=where) == copied
-                patched.setattr(engine, "SMALL", -1)
+                patched.setattr(scan, "MANY", 1)
                 assert index.search_many(["q", "text 3"], k=k, where=where) == copied
-                patched.setattr(engine, "FEW", 8)
+                patched.setattr(scan, "FEW", 8)
                 assert index.search_many(["q", "text 3"], k=k, where=where) == copied
 
 

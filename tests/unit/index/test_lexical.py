@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 import math
-import shutil
 import tempfile
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_embedder import WORDS, FakeEmbedder, SplittingEmbedder, WordEmbedder, document, documents, vectors_of
+from fake_embedder import WORDS, FakeEmbedder, WordEmbedder, document, documents, vectors_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
@@ -193,23 +192,6 @@ def test_an_index_without_lexical_part(tmp_path: Path, embedder: FakeEmbedder) -
     made = Index.create(tmp_path / "d", WordEmbedder())
     with pytest.raises(ModelError, match="has no tokenizer"):
         Index.open(made.path, FakeEmbedder(name="words")).add(documents(range(1)))
-
-
-def test_an_index_of_the_first_format(tmp_path: Path) -> None:
-    """The fixture was written by the version before lexical search; changed, it stays an index without it."""
-    path = tmp_path / "old"
-    shutil.copytree(Path(__file__).parents[2] / "data" / "index-format-1", path)
-    index = Index.open(path, SplittingEmbedder())
-    assert index.verify().problems == []
-    assert len(index) == 10
-    assert index.get(["long"])[0].metadata == {"year": 1948, "tags": ["a", "b"]}
-    assert index.search("text 1 version 1", k=1)[0].id == "d1"
-    with pytest.raises(InvalidArgumentError, match="without a lexical part"):
-        index.search("text", mode="lexical")
-    index.add(documents(range(20, 25)))
-    index.compact()
-    again = Index.open(path, SplittingEmbedder())
-    assert (len(again), again.verify().problems) == (15, [])
 
 
 def test_terms_are_pieces_in_lower_case_without_marks() -> None:

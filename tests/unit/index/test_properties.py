@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from fake_embedder import FakeEmbedder, vectors_of
+from fake_embedder import FakeEmbedder, stored_vectors_of, vectors_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -66,7 +66,7 @@ def check(index: Index, model: dict[str, Document]) -> None:
     queries = ["q1", "text 1 0"]
     for languages in (None, *([tag] for tag in ("en", "de", "zh") if tag in speech(model))):
         kept = [name for name in rows if languages is None or (model[name].language or "").startswith(languages[0])]
-        vectors = vectors_of([model[name].text for name in kept]).astype(np.float64)
+        vectors = stored_vectors_of([model[name].text for name in kept]).astype(np.float64)
         for query, hits in zip(queries, index.search_many(queries, k=4, languages=languages), strict=True):
             scores = (vectors * vectors_of([query])[0]).sum(axis=1).astype(np.float32)
             order = np.lexsort((np.arange(len(kept)), -scores))[:4]

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_embedder import DIMENSION, FakeEmbedder, documents, vectors_of
+from fake_embedder import DIMENSION, FakeEmbedder, documents, stored_vectors_of, vectors_of
 
 from lusirag.errors import IndexStateError, InvalidArgumentError, MissingDependencyError
-from lusirag.index import Index, engine, flat
+from lusirag.index import Index, flat, scan
 from lusirag.index.tombstones import to_bitmap
+from lusirag.index.vectors import StoredVectors
 from lusirag.types import Document, Vectors
 
 
@@ -26,7 +27,7 @@ def test_equals_brute_force_for_any_number_of_queries(index: Index) -> None:
     queries = [f"query {number}" for number in range(70)]
     together = index.search_many(queries, k=7)
     for query, hits in zip(queries, together, strict=True):
-        expected = brute_force(vectors_of(texts), vectors_of([query])[0], 7, np.ones(500, dtype=bool))
+        expected = brute_force(stored_vectors_of(texts), vectors_of([query])[0], 7, np.ones(500, dtype=bool))
         assert [hit.id for hit in hits] == [f"d{row}" for row in expected]
         assert hits == index.search(query, k=7)
         assert all(-1 <= hit.score <= 1 for hit in hits)
@@ -42,7 +43,7 @@ def test_equal_scores_are_ordered_by_row(index: Index) -> None:
 def test_selector_of_rows() -> None:
     vectors = vectors_of([f"t{number}" for number in range(100)])
     allowed = np.random.default_rng(1).random(100) < 0.1
-    part = flat.Candidates(vectors, to_bitmap(allowed), int(allowed.sum()))
+    part = flat.Candidates(StoredVectors(vectors), to_bitmap(allowed), int(allowed.sum()))
     query = vectors_of(["q"])
     for k in (1, 3, 50):
         rows = [match.row for match in flat.nearest([part], query, k)[0]]
@@ -120,21 +121,6 @@ def test_an_index_refuses_another_model(index: Index, tmp_path: Path) -> None:
 def test_without_faiss_the_extra_is_named(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
     index.add(documents([1]))
     monkeypatch.setitem(sys.modules, "faiss", None)
-    monkeypatch.setattr(engine, "SMALL", -1)
+    monkeypatch.setattr(scan, "SMALL", -1)
     with pytest.raises(MissingDependencyError, match=r"lusirag\[cpu\]"):
         index.search("x")
-
-
-@pytest.mark.parametrize("queries", [1, 7])
-@pytest.mark.parametrize(("rows", "k"), [(1, 1), (50, 9), (3000, 40)])
-def test_numpy_and_faiss_find_the_same_rows(queries: int, rows: int, k: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    draw = np.random.default_rng(rows + k)
-    asked, vectors = (draw.standard_normal((count, 24)).astype(np.float32) for count in (queries, rows))
-    allowed = np.packbits(draw.random(rows) < 0.7, bitorder="little") | np.uint8(1)
-    small = engine.largest_inner_products(asked, vectors, k, allowed)
-    monkeypatch.setattr(engine, "SMALL", -1)
-    large = engine.largest_inner_products(asked, vectors, k, allowed)
-    np.testing.assert_array_equal(small[1], large[1])
-    found = small[1] >= 0
-    assert found.any()
-    np.testing.assert_allclose(small[0][found], large[0][found], atol=1e-5)

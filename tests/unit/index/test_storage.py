@@ -58,10 +58,10 @@ def test_open_says_what_is_wrong(tmp_path: Path, index: Index) -> None:
 def test_a_newer_format_is_told_from_damage(
     tmp_path: Path, embedder: FakeEmbedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lusirag.index.manifest.FORMAT_VERSION", 3)
+    monkeypatch.setattr("lusirag.index.manifest.FORMAT_VERSION", 4)
     Index.create(tmp_path / "new", embedder)
     monkeypatch.undo()
-    with pytest.raises(IndexStateError, match=r"has format 3; .* Update lusirag"):
+    with pytest.raises(IndexStateError, match=r"has format 4; .* Update lusirag"):
         Index.open(tmp_path / "new")
 
 

@@ -17,7 +17,7 @@ from lusirag.errors import IndexStateError, InvalidArgumentError, ModelError
 from lusirag.index import Index
 from lusirag.retrieval import ExactReranker, Retriever
 from lusirag.types import Document, Hit, Vectors
-from tests.unit.index.fake_embedder import FakeEmbedder, SplittingEmbedder, documents, vectors_of
+from tests.unit.index.fake_embedder import FakeEmbedder, SplittingEmbedder, documents, stored_vectors_of, vectors_of
 
 
 class ByNumber:
@@ -100,12 +100,13 @@ def test_reranking_chooses_among_the_candidates(index: Index) -> None:
     assert [hit.id for hit in wide] == ["d199", "d198", "d197"]
 
 
-def test_exact_rescoring_by_the_same_model_changes_nothing(index: Index, embedder: FakeEmbedder) -> None:
+def test_exact_rescoring_goes_by_the_vectors_before_they_were_rounded(index: Index, embedder: FakeEmbedder) -> None:
     index.add(documents(range(100)))
-    expected = index.search("q", 100)
     found = Retriever(index, reranker=ExactReranker(embedder), candidates=100).search("q", 100)
-    assert [hit.id for hit in found] == [hit.id for hit in expected]
-    assert [hit.score for hit in found] == pytest.approx([hit.score for hit in expected], abs=1e-6)
+    scores = vectors_of([hit.text for hit in found]).astype(np.float64) @ vectors_of(["q"])[0]
+    assert {hit.id for hit in found} == {hit.id for hit in index.search("q", 100)}
+    assert [hit.score for hit in found] == pytest.approx(scores.tolist(), abs=1e-6)
+    assert scores.tolist() == sorted(scores.tolist(), reverse=True)
 
 
 def test_a_group_is_its_best_passage(index: Index) -> None:
@@ -185,7 +186,7 @@ def test_vectors_are_those_of_the_passages(index: Index) -> None:
     index.add([chunked("a#1", 3), chunked("b", 2), Document("b#2", "short", language="en")], commit_passages=1)
     hits = index.search("q", 100)
     assert len(hits) == 6
-    np.testing.assert_allclose(index.vectors(hits), vectors_of([hit.text for hit in hits]), atol=1e-6)
+    np.testing.assert_array_equal(index.vectors(hits), stored_vectors_of([hit.text for hit in hits]))
     assert index.vectors([]).shape == (0, index.info()["dimension"])
 
 
