@@ -1,13 +1,35 @@
-"""The one place that imports FAISS, and what lets it read our arrays where they lie."""
+"""The one place that imports FAISS, what lets it read our arrays where they lie, and the threads that call it."""
 
 from __future__ import annotations
 
-from typing import Any
+import os
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from lusirag.errors import MissingDependencyError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_THREADS = "lusirag search"
+_pools: dict[int, ThreadPoolExecutor] = {}  # by process, as no thread survives a fork
+
+
+def in_threads(run: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """Do something for each item, in as many threads as FAISS may use; within that, one after another."""
+    items = list(items)
+    inside = threading.current_thread().name.startswith(_THREADS)
+    if inside or len(items) < 2 or (threads := load_faiss().omp_get_max_threads()) == 1:
+        return [run(item) for item in items]
+    process = os.getpid()
+    if process not in _pools:
+        _pools.setdefault(process, ThreadPoolExecutor(threads, _THREADS))
+    return list(_pools[process].map(run, items))
 
 
 def load_faiss() -> Any:

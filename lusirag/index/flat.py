@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from lusirag.index.engine import in_threads
 from lusirag.index.scan import largest_inner_products
 from lusirag.index.tombstones import Bitmap
 from lusirag.index.vectors import StoredVectors
@@ -21,6 +22,8 @@ from lusirag.types import Vectors
 # Larger than the difference of two ways to add up a float32 inner product of unit vectors.
 _ROUNDING = 2e-6
 _QUERIES_AT_ONCE = 256
+# Numbers from which segments are shared out among threads; it takes FAISS some 20 ms to pass over so many.
+_LARGE = 100_000_000
 
 
 class Candidates(NamedTuple):
@@ -64,13 +67,17 @@ def nearest(segments: Sequence[Candidates], queries: Vectors, k: int) -> list[li
 
 
 def _nearest(segments: Sequence[Candidates], queries: Vectors, k: int, fetched: int) -> list[list[Match]]:
-    found = []
-    for number, segment in enumerate(segments):
-        if m := min(fetched, segment.rows):
-            scores, rows = largest_inner_products(queries, segment.vectors, m, segment.allowed)
-            found.append((number, scores, rows))
-    if not found:
+    used = [number for number, segment in enumerate(segments) if segment.rows]
+    if not used:
         return [[] for _ in queries]
+
+    def search(number: int) -> tuple[int, Vectors, npt.NDArray[np.int64]]:
+        part = segments[number]
+        return number, *largest_inner_products(queries, part.vectors, min(fetched, part.rows), part.allowed)
+
+    # One query is one thread's work, many are shared out among threads by FAISS and BLAS themselves.
+    large = sum(segments[number].vectors.codes.size for number in used) > _LARGE
+    found = in_threads(search, used) if len(queries) == 1 and large else list(map(search, used))
     scores = np.concatenate([part for _, part, _ in found], axis=1)  # (n, m of all segments)
     rows = np.concatenate([part for _, _, part in found], axis=1)
     origin = np.concatenate([np.full(part.shape[1], number) for number, part, _ in found])
@@ -82,7 +89,7 @@ def _nearest(segments: Sequence[Candidates], queries: Vectors, k: int, fetched: 
             results += _nearest(segments, query[None], k, 4 * fetched)
             continue
         kept = (rows[at] >= 0) & (scores[at] >= lowest)
-        results.append(rank(segments, query, origin[kept], rows[at][kept])[:k])
+        results.append(rank(segments, query, origin[kept], rows[at][kept], k))
     return results
 
 
@@ -97,10 +104,11 @@ def rank(
     query: npt.NDArray[np.float32],
     origin: npt.NDArray[np.int_],
     rows: npt.NDArray[np.int64],
+    k: int,
 ) -> list[Match]:
-    """Rows by their exact cosines from large to small, equal ones by segment and row; arguments as for `cosines`."""
+    """The k best rows by exact cosines, equal ones by segment and row; the other arguments as for `cosines`."""
     scores = cosines([segment.vectors for segment in segments], query, origin, rows)
-    order = np.lexsort((rows, origin, -scores))
+    order = np.lexsort((rows, origin, -scores))[:k]
     return list(map(Match, origin[order].tolist(), rows[order].tolist(), scores[order].tolist()))
 
 
@@ -116,7 +124,7 @@ def cosines(
         vectors: of each segment. query: (dim,). origin, rows: (n,) the segment and row of each.
     """
     scores = np.empty(len(rows), dtype=np.float32)
-    for number in np.unique(origin):
+    for number in set(origin.tolist()):
         here = origin == number
         scores[here] = (vectors[number].take(rows[here]).astype(np.float64) * query).sum(axis=1)  # (n of the segment,)
-    return np.clip(scores, -1, 1)
+    return scores.clip(-1, 1)

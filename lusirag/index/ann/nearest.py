@@ -9,7 +9,6 @@ give a query other candidates in the company of others; threads make up for it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +16,7 @@ import numpy.typing as npt
 from lusirag.index import flat
 from lusirag.index.ann.records import SearchSettings
 from lusirag.index.ann.stored import Find, StoredStructure
-from lusirag.index.engine import load_faiss
+from lusirag.index.engine import in_threads
 from lusirag.types import Vectors
 
 # Where at most so many rows of a segment may be found, or one in so many, they are searched exactly, because a
@@ -57,7 +56,7 @@ def nearest(
         if structure is not None and not _exact(part, structure.candidates_for(k, settings))
     }
     rest = [part._replace(rows=0) if number in used else part for number, part in enumerate(allowed)]
-    found = flat.nearest(rest, queries, k)
+    found = flat.nearest(rest, queries, k) if any(part.rows for part in rest) else [[] for _ in queries]
     if not used or not len(queries):
         return found
     _load(list(used.values()))
@@ -68,11 +67,7 @@ def nearest(
         return _answer(allowed, finders, depths, query, k, elsewhere)
 
     queries = np.ascontiguousarray(queries, dtype=np.float32)
-    workers = min(len(queries), load_faiss().omp_get_max_threads())
-    if workers == 1:
-        return list(map(answer, queries, found))
-    with ThreadPoolExecutor(workers) as pool:
-        return list(pool.map(answer, queries, found))
+    return in_threads(lambda each: answer(*each), zip(queries, found, strict=True))
 
 
 def _exact(part: flat.Candidates, candidates: int) -> bool:
@@ -82,10 +77,7 @@ def _exact(part: flat.Candidates, candidates: int) -> bool:
 
 def _load(structures: Sequence[StoredStructure]) -> None:
     """Check and read several files at once: that is a pass over gigabytes when an index was just opened."""
-    waiting = [structure for structure in structures if not structure.loaded]
-    if waiting:
-        with ThreadPoolExecutor(min(len(waiting), load_faiss().omp_get_max_threads())) as pool:
-            list(pool.map(StoredStructure.load, waiting))
+    in_threads(StoredStructure.load, [structure for structure in structures if not structure.loaded])
 
 
 def _answer(
@@ -98,8 +90,8 @@ def _answer(
 ) -> list[flat.Match]:
     origin, rows, scores = [], [], []
     short = []
-    for number, find in finders.items():
-        rough, here = find(query, depths[number])
+    found = in_threads(lambda number: finders[number](query, depths[number]), finders)
+    for number, (rough, here) in zip(finders, found, strict=True):
         if len(here) < k:  # each segment searched this way has more rows than k
             short.append(number)
             continue
@@ -112,9 +104,9 @@ def _answer(
     proposed: list[flat.Match] = []
     if rows:
         best = _largest(np.concatenate(scores), max(depths.values()))
-        proposed = flat.rank(allowed, query, np.concatenate(origin)[best], np.concatenate(rows)[best])
+        proposed = flat.rank(allowed, query, np.concatenate(origin)[best], np.concatenate(rows)[best], k)
     if not elsewhere:
-        return proposed[:k]
+        return proposed
     return sorted([*proposed, *elsewhere], key=lambda match: (-match.score, match.segment, match.row))[:k]
 
 

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import os
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +11,7 @@ import pytest
 from fake_embedder import DIMENSION, FakeEmbedder, documents, stored_vectors_of, vectors_of
 
 from lusirag.errors import IndexStateError, InvalidArgumentError, MissingDependencyError
-from lusirag.index import Index, flat, scan
+from lusirag.index import Index, engine, flat, scan
 from lusirag.index.tombstones import to_bitmap
 from lusirag.index.vectors import StoredVectors
 from lusirag.types import Document, Vectors
@@ -48,6 +51,45 @@ def test_selector_of_rows() -> None:
     for k in (1, 3, 50):
         rows = [match.row for match in flat.nearest([part], query, k)[0]]
         assert rows == brute_force(vectors, query[0], k, allowed)
+
+
+@pytest.fixture
+def four_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    faiss = engine.load_faiss()
+    threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(4)
+    monkeypatch.setattr(engine, "_pools", {})
+    yield
+    faiss.omp_set_num_threads(threads)
+
+
+def test_segments_searched_at_once_give_the_same_hits(
+    index: Index, four_threads: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index.add(documents(range(500)), commit_passages=100)
+    queries = [f"query {number}" for number in range(30)]
+    expected = [index.search(query) for query in queries]
+    monkeypatch.setattr(flat, "_LARGE", -1)
+    assert engine._pools == {}
+    assert [index.search(query) for query in queries] == expected
+    assert engine._pools
+
+
+def test_threads_are_not_waited_for_by_threads(four_threads: None) -> None:
+    names = engine.in_threads(
+        lambda _: engine.in_threads(lambda _: threading.current_thread().name, range(3)), range(40)
+    )
+    assert all(len(set(inner)) == 1 for inner in names)
+    assert engine.in_threads(abs, [-3]) == [3]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="only where processes fork")
+def test_threads_are_made_anew_in_a_forked_process(four_threads: None) -> None:
+    assert engine.in_threads(abs, range(-8, 0)) == list(range(8, 0, -1))
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if engine.in_threads(abs, range(-3, 0)) == [3, 2, 1] else 1)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_k_is_filled_whenever_enough_is_live(index: Index) -> None:
