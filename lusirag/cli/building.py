@@ -53,6 +53,7 @@ def open_for_building(
     lexical: bool = True,
     ann: str | None = None,
     memory: str | None = None,
+    latency_ms: float | None = None,
     vectors: Storage | None = None,
     expected: int | None = None,
     overwrite: bool = False,
@@ -65,6 +66,7 @@ def open_for_building(
     """
     from lusirag.index import Index
     from lusirag.index.ann.memory import parse_size
+    from lusirag.index.ann.records import DEFAULT_LATENCY_MS
 
     if overwrite or not (directory / "manifest.json").exists():
         shared = 32 if overlap is None else overlap
@@ -76,6 +78,7 @@ def open_for_building(
             lexical=None if lexical else False,
             ann=ann or "auto",
             memory=memory,
+            latency_ms=DEFAULT_LATENCY_MS if latency_ms is None else latency_ms,
             vectors=vectors or "float16",
             expected_passages=expected,
             overwrite=overwrite,
@@ -93,6 +96,7 @@ def open_for_building(
         ("--overlap", overlap, chunking["overlap"]),
         ("--ann", ann, facts["ann"]["kind"]),
         ("--memory", parse_size(memory), facts["ann"]["memory_allowed"]),
+        ("--latency", latency_ms, facts["ann"]["latency_ms"]),
         ("--vectors", vectors, facts["vectors"]),
     ):
         if given is not None and given != recorded:

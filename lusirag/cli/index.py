@@ -68,6 +68,10 @@ def index(
     memory: Annotated[
         str | None, typer.Option("--memory", metavar="SIZE", help="What search may take of it, such as 2GB, for auto.")
     ] = None,
+    latency: Annotated[
+        float | None,
+        typer.Option("--latency", metavar="MS", help="What exact search may take before auto leaves it; 10."),
+    ] = None,
     vectors: Annotated[
         Storage | None,
         typer.Option(
@@ -131,6 +135,7 @@ def index(
             lexical=lexical,
             ann=ann,
             memory=memory,
+            latency_ms=latency,
             vectors=None if vectors is None else vectors.value,
             expected=rows.expected(),
             overwrite=overwrite,

@@ -50,6 +50,11 @@ def measure(index: Index, queries: list[str] | None, target: float | None) -> No
     if target is None and queries is None and facts["recall"] is not None and not facts["stale"]:
         return
     record = index.measure_recall(queries, target=target)
+    if record.milliseconds is not None and record.milliseconds > facts["latency_ms"]:
+        note(
+            f"a query takes {record.milliseconds:.1f} ms here, more than the {facts['latency_ms']:g} of --latency; "
+            "ivf-pq is quicker, more threads help too"
+        )
     if target is not None and record.worst < target:
         worst = record.languages[0].language or "unknown"
         note(
@@ -67,7 +72,9 @@ def recall_in_words(facts: dict[str, Any]) -> str:
     if facts["recall"] is None:
         return f"{words}; recall not measured"
     old = ", measured before the last change" if facts["stale"] else ""
-    return f"{words}; recall@{facts['recall_of']['k']} of the worst language {facts['recall']:.3f}{old}"
+    measured = facts["recall_of"]
+    taken = "" if measured["milliseconds"] is None else f", {measured['milliseconds']:.1f} ms a query"
+    return f"{words}; recall@{measured['k']} of the worst language {facts['recall']:.3f}{taken}{old}"
 
 
 def show_recall(facts: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable
 from pathlib import Path
@@ -34,6 +35,7 @@ def new_index(
     lexical: bool | None,
     ann: str,
     memory: str | int | None,
+    latency_ms: float,
     vectors: str,
     expected_passages: int | None,
     overwrite: bool,
@@ -42,7 +44,7 @@ def new_index(
     chunking = _chunking(embedder, chunk_tokens, overlap)
     terms = _lexical(embedder, lexical)
     storage = checked_storage(vectors)
-    search = _search(embedder, ann, memory, storage, expected_passages)
+    search = _search(embedder, ann, memory, latency_ms, storage, expected_passages)
     _check_place(directory, overwrite=overwrite)
     record = EmbedderRecord(str(embedder.name), embedder.fingerprint, int(embedder.dimension))
     time = now()
@@ -121,13 +123,20 @@ def _lexical(embedder: Any, wanted: bool | None) -> LexicalRecord | None:
 
 
 def _search(
-    embedder: Any, ann: str, memory: str | int | None, storage: str, expected_passages: int | None
+    embedder: Any,
+    ann: str,
+    memory: str | int | None,
+    latency_ms: float,
+    storage: str,
+    expected_passages: int | None,
 ) -> AnnRecord:
     dimension = int(embedder.dimension)
-    record = AnnRecord(checked_kind(ann, dimension), parse_size(memory))
+    if isinstance(latency_ms, bool) or not isinstance(latency_ms, (int, float)) or not 0 <= latency_ms < math.inf:
+        raise InvalidArgumentError(f"latency_ms is {latency_ms!r}; it must be a number of milliseconds, 0 or more")
+    record = AnnRecord(checked_kind(ann, dimension), parse_size(memory), latency_ms=float(latency_ms))
     if expected_passages is not None:
         total = _whole_number("expected_passages", expected_passages)
-        check_memory(record.kind, total, layout_of(dimension, storage), record.memory)
+        check_memory(record, total, layout_of(dimension, storage))
     return record
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal, Self
 
 import numpy.typing as npt
 
 from lusirag.errors import IndexStateError
 from lusirag.index.analysis import Analyser, analyser_for
-from lusirag.index.ann.records import RecallRecord
+from lusirag.index.ann.records import DEFAULT_LATENCY_MS, RecallRecord
 from lusirag.index.ann.tuning import measure
 from lusirag.index.build import Build, CommitPolicy, OnDuplicate
 from lusirag.index.create import embedder_for, new_index
@@ -66,6 +65,7 @@ class Index:
         lexical: bool | None = None,
         ann: str = "auto",
         memory: str | int | None = None,
+        latency_ms: float = DEFAULT_LATENCY_MS,
         vectors: Storage = "float16",
         expected_passages: int | None = None,
         overwrite: bool = False,
@@ -81,8 +81,9 @@ class Index:
             identify_languages: find out the language of documents that come without one.
             lexical: prepare lexical and hybrid search too; None does so where the embedder has a tokenizer.
             ann: how large segments are searched: "flat" (exactly), "hnsw", "ivf", "ivf-pq", "binary", a FAISS factory
-                string, or "auto": exactly while that is quick, then the quickest that fits in `memory`.
+                string, or "auto": exactly while that is quick, then the first of these that fits in `memory`.
             memory: what search may take of it, in bytes or as "2GB"; None for as much as it needs.
+            latency_ms: what exact search of one query may take, roughly, before "auto" chooses another.
             vectors: what vectors are stored as: "float16"; "int8", half as large, a little less exact; or "float32".
             expected_passages: how many there will be, so that what cannot fit is refused before it is built.
             overwrite: replace an index that is at `path`.
@@ -102,6 +103,7 @@ class Index:
             lexical=lexical,
             ann=ann,
             memory=memory,
+            latency_ms=latency_ms,
             vectors=vectors,
             expected_passages=expected_passages,
             overwrite=overwrite,
@@ -121,8 +123,7 @@ class Index:
         Args:
             path: its directory.
             embedder: the model it was made with, or what loads it when it is first needed, from the recorded name and
-                the length that vectors are cut to, if they are;
-                `Embedder.load` when None.
+                the length that vectors are cut to, if they are; `Embedder.load` when None.
             read_only: refuse changes.
 
         Raises:
@@ -370,9 +371,7 @@ class Index:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     @property

@@ -173,7 +173,9 @@ _EXACT_ONLY = {"kind": "flat", "recall": 1.0}  # what format 1 says of its searc
 def _render(manifest: Manifest, version: int) -> bytes:
     fields = dataclasses.asdict(manifest)
     if version < 3:
-        del fields["vectors"]
+        del fields["vectors"], fields["ann"]["latency_ms"]
+        if fields["ann"]["recall"]:
+            del fields["ann"]["recall"]["milliseconds"]
     if version == 1:
         del fields["lexical"]
         fields["ann"] = _EXACT_ONLY

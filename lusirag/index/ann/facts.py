@@ -28,12 +28,18 @@ def ann_facts(snapshot: Snapshot) -> dict[str, Any]:
         "structures": dict(structures),
         "memory": sum(map(_bytes_touched, snapshot.segments)),
         "memory_allowed": record.memory,
+        "latency_ms": record.latency_ms,
         "settings": asdict(record.settings),
         "recall": recall,
     }
     if approximate and measured:
         facts |= {
-            "recall_of": {"k": measured.k, "queries": measured.queries, "source": measured.source},
+            "recall_of": {
+                "k": measured.k,
+                "queries": measured.queries,
+                "source": measured.source,
+                "milliseconds": measured.milliseconds,
+            },
             "stale": measured.state != content_state(snapshot.manifest),
             "languages": [asdict(each) for each in measured.languages],
         }

@@ -18,18 +18,18 @@ import re
 
 from lusirag.errors import InvalidArgumentError
 from lusirag.index.ann.memory import Layout, in_words, structure_bytes
-from lusirag.index.ann.records import AnnRecord
+from lusirag.index.ann.records import DEFAULT_LATENCY_MS, AnnRecord
 from lusirag.index.engine import load_faiss
 
 logger = logging.getLogger(__name__)
 
 KINDS = ("auto", "flat", "hnsw", "ivf", "ivf-pq", "binary")
-_BY_PREFERENCE = ("hnsw", "ivf", "ivf-pq", "binary")  # the quickest first; each is smaller than the one before
+_BY_PREFERENCE = ("hnsw", "ivf", "ivf-pq", "binary")  # each is smaller than the one before
 
 # Smaller segments are searched exactly: it takes a millisecond, and they soon become part of a larger one.
 SMALLEST_SEGMENT = 8192
-# Numbers in all vectors up to which `auto` searches exactly: 100,000 passages of 384 take 10 ms a query on one core.
-EXACT_NUMBERS = 100_000 * 384
+# Numbers in all vectors that exact search passes over in a millisecond, roughly, on one core (benchmarks/storage.py).
+EXACT_NUMBERS_A_MS = 10_000 * 384
 TRAINING_POINTS = 39  # that a list must have at least, as FAISS recommends
 
 
@@ -74,16 +74,16 @@ def structure_for(ann: AnnRecord, rows: int, total: int, layout: Layout) -> str 
     """
     if rows < SMALLEST_SEGMENT:
         return None
-    kind = ann.kind if ann.kind != "auto" else chosen(total, layout, ann.memory)
+    kind = ann.kind if ann.kind != "auto" else chosen(total, layout, ann.memory, ann.latency_ms)
     return factory(kind, rows, layout.dimension)
 
 
-def chosen(total: int, layout: Layout, memory: int | None) -> str:
-    """What `auto` takes for an index of `total` passages: exact search where it is quick, else the quickest that fits.
+def chosen(total: int, layout: Layout, memory: int | None, latency_ms: float = DEFAULT_LATENCY_MS) -> str:
+    """What `auto` takes for `total` passages: exact search where it is quick enough, else the first that fits.
 
     Where nothing fits, the smallest; whoever knows the number before refuses with `check_memory`.
     """
-    exact = total * layout.dimension <= EXACT_NUMBERS
+    exact = total * layout.dimension <= latency_ms * EXACT_NUMBERS_A_MS
     for kind in ("flat", *_BY_PREFERENCE) if exact else _BY_PREFERENCE:
         if memory is None or (needed(kind, total, layout) or 0) <= memory:
             return kind
@@ -124,16 +124,17 @@ def needed(kind: str, total: int, layout: Layout) -> int | None:
     return None if None in sizes else sum(size for size in sizes if size is not None)
 
 
-def check_memory(kind: str, total: int, layout: Layout, memory: int | None) -> None:
+def check_memory(ann: AnnRecord, total: int, layout: Layout) -> None:
     """Refuse an index that will not fit, before it is built.
 
     Raises:
         InvalidArgumentError: it needs more than `memory`, or how much is not known; names the kinds that fit.
     """
+    kind, memory = ann.kind, ann.memory
     if memory is None:
         return
     sizes = {name: needed(name, total, layout) or 0 for name in ("flat", *_BY_PREFERENCE)}
-    asked = chosen(total, layout, memory) if kind == "auto" else kind
+    asked = chosen(total, layout, memory, ann.latency_ms) if kind == "auto" else kind
     size = sizes[asked] if asked in sizes else needed(asked, total, layout)
     if size is not None and size <= memory:
         return

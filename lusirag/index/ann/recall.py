@@ -11,6 +11,7 @@ are compared.
 from __future__ import annotations
 
 import math
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -26,6 +27,7 @@ from lusirag.index.snapshot import Snapshot
 from lusirag.types import Encoder
 
 K = 10
+_TIMED = 50  # queries, of which the median is taken
 _Z = 1.959964  # of a normal distribution, 95 % within
 _Place = tuple[int, int]
 
@@ -63,6 +65,20 @@ class Measurement:
                 counts[language].append((len(hits), sum(hits)))
         every = [_language_recall(language, np.array(pairs)) for language, pairs in counts.items()]
         return tuple(sorted(every, key=lambda each: (each.recall, -each.neighbours, each.language or "")))
+
+    def milliseconds(self, settings: SearchSettings) -> float:
+        """Median time of one query alone, its documents not read.
+
+        Raises:
+            IndexStateError: the file of a structure was altered.
+        """
+        structures = [segment.structure for segment in self._snapshot.segments]
+        taken = []
+        for query in self._queries[:_TIMED]:
+            started = time.perf_counter()
+            nearest(self._allowed, structures, query[None], K, settings)
+            taken.append(1e3 * (time.perf_counter() - started))
+        return round(float(np.median(taken)), 3)
 
     def _places(self, found: Sequence[Sequence[flat.Match]]) -> list[list[_Place]]:
         """The K best of each query besides the passage that it comes from."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+DEFAULT_LATENCY_MS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class RecallRecord:
         source: "given", or "sampled" from the passages themselves.
         state: `manifest.content_state` of the segments that were searched.
         languages: worst first.
+        milliseconds: median of one query alone, its documents not read, on the machine that measured (since format 3).
     """
 
     k: int
@@ -58,6 +61,7 @@ class RecallRecord:
     source: str
     state: str
     languages: tuple[LanguageRecall, ...]
+    milliseconds: float | None = field(default=None, compare=False)
 
     @property
     def worst(self) -> float:
@@ -74,12 +78,14 @@ class AnnRecord:
         memory: bytes that the search structures may take, for auto; None for no limit.
         settings: how hard to look.
         recall: the last measurement, None before the first.
+        latency_ms: what one query may take by exact search before `auto` gives it up (since format 3).
     """
 
     kind: str = "auto"
     memory: int | None = None
     settings: SearchSettings = SearchSettings()
     recall: RecallRecord | None = None
+    latency_ms: float = DEFAULT_LATENCY_MS
 
 
 FLAT = AnnRecord("flat")

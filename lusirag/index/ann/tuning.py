@@ -32,12 +32,15 @@ def measure(
     questions = drawn(snapshot, sample, seed) if queries is None else given(queries)
     settings = snapshot.manifest.ann.settings
     languages: tuple[LanguageRecall, ...] = ()
+    milliseconds = None
     if questions.texts and snapshot.passages:
         measurement = Measurement(snapshot, embedder, questions)
         if target is not None and _approximate(snapshot):
             settings = tuned(measurement.recall, target)
         languages = measurement.recall(settings)
-    record = RecallRecord(K, len(questions.texts), questions.source, content_state(snapshot.manifest), languages)
+        milliseconds = measurement.milliseconds(settings)
+    state = content_state(snapshot.manifest)
+    record = RecallRecord(K, len(questions.texts), questions.source, state, languages, milliseconds)
     ann: AnnRecord = dataclasses.replace(snapshot.manifest.ann, settings=settings, recall=record)
     if ann != snapshot.manifest.ann:
         writer.commit(snapshot.segments, ann=ann)

@@ -60,6 +60,18 @@ def test_auto_is_exact_while_that_is_quick_then_the_quickest_that_fits() -> None
     assert choose(100_000, 70_000_000) == "hnsw"  # the vectors themselves are 77 MB
 
 
+@pytest.mark.parametrize(("latency", "total"), [(0.0, 0), (1.0, 10_000), (50.0, 500_000)])
+def test_auto_is_exact_as_long_as_the_latency_allows(latency: float, total: int) -> None:
+    assert kinds.chosen(total, LAYOUT, None, latency) == "flat"
+    assert kinds.chosen(total + 1, LAYOUT, None, latency) == "hnsw"
+
+
+@pytest.mark.parametrize("latency", [-1, "5", None, True, float("nan"), float("inf")])
+def test_latencies_that_are_none(latency: object, tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"latency_ms is .* number of milliseconds, 0 or more"):
+        Index.create(tmp_path / "i", FakeEmbedder(), latency_ms=latency)  # type: ignore[arg-type]
+
+
 def test_small_segments_are_exact_whatever_is_asked() -> None:
     record = AnnRecord("hnsw")
     assert kinds.structure_for(record, kinds.SMALLEST_SEGMENT - 1, 10**6, LAYOUT) is None
@@ -100,7 +112,7 @@ def test_sizes() -> None:
 
 def test_compaction_gives_a_grown_index_what_auto_now_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kinds, "SMALLEST_SEGMENT", 300)
-    monkeypatch.setattr(kinds, "EXACT_NUMBERS", 500 * 16)
+    monkeypatch.setattr(kinds, "EXACT_NUMBERS_A_MS", 50 * 16)
     with Index.create(tmp_path / "index", FakeEmbedder(), identify_languages=False) as index:
         index.add(documents(range(400)))
         assert index.info()["ann"]["structures"] == {"exact": 1}

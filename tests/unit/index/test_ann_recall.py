@@ -91,6 +91,9 @@ def test_info_shows_what_was_measured_until_passages_change(index: Index) -> Non
     assert facts["recall"] is None
     record = index.measure_recall(sample=20)
     assert record.queries == 60
+    assert record.milliseconds is not None
+    assert 0 < record.milliseconds < 1e4
+    assert index.info()["ann"]["recall_of"]["milliseconds"] == record.milliseconds
     assert index.measure_recall(sample=20, seed=0) == record
     facts = Index.open(index.path, FakeEmbedder()).info()["ann"]
     assert (facts["recall"], facts["stale"]) == (record.worst, False)
