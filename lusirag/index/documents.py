@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from lusirag.index.columns import CORPUS, numbers
 from lusirag.index.files import damaged
 from lusirag.index.recent import Recent
 from lusirag.index.tombstones import Bitmap
+from lusirag.index.values import ALTERED, Read, readers
 
-_CACHED_BATCHES = 256
+_MAGIC = b"ARROW1\0\0"
+_KEPT_BATCHES = 512
 _KEPT_FILTERS = 16
 
 
@@ -25,7 +28,8 @@ class Documents:
     """Random access to passages.
 
     NOTE: what is read is validated first. The sizes of the files were checked when the index was opened, but a flipped
-    byte in an offset would otherwise make Arrow read outside the buffer and end the process.
+    byte in an offset would otherwise make Arrow read outside the buffer and end the process. Single rows are read from
+    the buffers of their batch with a check of each bound; see `values`.
 
     Attributes:
         schema: the columns.
@@ -40,45 +44,42 @@ class Documents:
         for field in [*CORPUS, pa.field(CHUNK_COLUMN, CHUNK_TYPE)]:
             if field.name not in self.schema.names or self.schema.field(field.name).type != field.type:
                 raise ValueError(f"it lacks the column {field.name!r} of type {field.type}")
+        # NOTE: the file says twice what its columns are; an altered type would be read as another one.
+        if pa.ipc.read_schema(self._source.read_buffer().slice(len(_MAGIC))) != self.schema:
+            raise ValueError("its two schemas differ")
         if (self._reader.num_record_batches == 0) != (rows == 0):
             raise ValueError(f"it should hold {rows} rows")
         self._rows = rows
-        self._offsets: npt.NDArray[np.int64] | None = None
-        self._cache: dict[int, tuple[pa.RecordBatch, list[tuple[str, pa.Array]]]] = {}
+        self._recent: Recent[int, dict[str, Read]] = Recent(_KEPT_BATCHES)
         self._whole: dict[tuple[str, str | None], pa.ChunkedArray] = {}
         self.recent_filters: Recent[Hashable, Bitmap] = Recent(_KEPT_FILTERS)
 
-    @property
-    def offsets(self) -> npt.NDArray[np.int64]:
-        """First row of each batch, and the number of rows at the end."""
-        if self._offsets is None:
-            reader = self._columns(["language"])
-            counts = [self._batch(reader, number).num_rows for number in range(reader.num_record_batches)]
-            offsets = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
-            if offsets[-1] != self._rows:
-                raise self._damaged(f"it holds {offsets[-1]} rows instead of {self._rows}")
-            self._offsets = offsets
-        return self._offsets
-
     def row(self, row: int) -> dict[str, Any]:
         """One passage: column name to Python value."""
-        batch, columns, at = self._locate(row)
-        self._validate(batch.slice(at, 1))
-        values = {name: column[at].as_py() for name, column in columns}
+        columns, at = self._locate(row)
+        try:
+            values = {name: read(at) for name, read in columns.items()}
+        except ALTERED as error:
+            raise self._damaged(f"row {row} was altered") from error
         chunk = values[CHUNK_COLUMN] or {}
         start, end = chunk.get("start"), chunk.get("end")
         if values["id"] is None or values["text"] is None or start is None or end is None:
             raise self._damaged(f"row {row} lacks a value that every row has")
         if start < 0 or end - start != len(values["text"]):
             raise self._damaged(f"row {row} does not lie where it says in its document")
+        if values["id"] != chunk["document_id"]:
+            document_id, _, piece = values["id"].rpartition("#")
+            if document_id != chunk["document_id"] or not piece.isdecimal():
+                raise self._damaged(f"row {row} has another id than its document")
         return values
 
     def document_id(self, row: int) -> str:
         """Id of the document that a passage belongs to."""
-        batch, _, at = self._locate(row)
-        chunk = batch.column(CHUNK_COLUMN).slice(at, 1)
-        self._validate(chunk)
-        return str(chunk[0].as_py()["document_id"])
+        columns, at = self._locate(row)
+        try:
+            return str(columns[CHUNK_COLUMN](at)["document_id"])
+        except ALTERED as error:
+            raise self._damaged(f"row {row} was altered") from error
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """All passages in row order, validated; only some columns when named."""
@@ -111,17 +112,35 @@ class Documents:
             combined = combined.chunk(0)
         return numbers(combined.indices).astype(np.int32), tuple(combined.dictionary.to_pylist())
 
-    def _locate(self, row: int) -> tuple[pa.RecordBatch, list[tuple[str, pa.Array]], int]:
-        """The batch of a row, its columns (making them takes as long as reading a row), and the row's place in it."""
-        number = int(np.searchsorted(self.offsets, row, side="right")) - 1
-        found = self._cache.get(number)
+    def _locate(self, row: int) -> tuple[dict[str, Read], int]:
+        """The readers of the columns in a row's batch, and the row's place in it."""
+        if not 0 <= row < self._rows:
+            raise self._damaged(f"it has no row {row}")
+        number, at = divmod(row, self._batch_rows)
+        found = self._recent.get(number)
         if found is None:
             batch = self._batch(self._reader, number)
-            found = (batch, list(zip(self.schema.names, batch.columns, strict=True)))
-            if len(self._cache) >= _CACHED_BATCHES:
-                self._cache.clear()
-            self._cache[number] = found
-        return *found, row - int(self.offsets[number])
+            if batch.num_rows != min(self._batch_rows, self._rows - row + at):
+                raise self._damaged(f"batch {number} has another length than the others")
+            try:
+                found = readers(batch)
+            except ALTERED as error:
+                raise self._damaged(f"batch {number} was altered") from error
+            self._recent.put(number, found)
+        return found, at
+
+    @cached_property
+    def _batch_rows(self) -> int:
+        """Rows of each batch but the last, which may have fewer.
+
+        NOTE: `columns.rebatch` makes them so; to look at each of a thousand would slow down the first search. One of
+        another length is refused when a row of it is read.
+        """
+        count = self._reader.num_record_batches
+        first, last = (self._batch(self._reader, number).num_rows for number in (0, count - 1))
+        if not 0 < last <= first or (count - 1) * first + last != self._rows:
+            raise self._damaged(f"its batches do not hold {self._rows} rows")
+        return int(first)
 
     def _columns(self, names: Sequence[str]) -> Any:
         fields = [self.schema.get_field_index(name) for name in names]

@@ -9,6 +9,8 @@ from lusirag.corpus import CHUNK_COLUMN
 from lusirag.index.columns import FIXED
 from lusirag.types import Document, Hit
 
+_NO_METADATA = frozenset(FIXED)
+
 
 def to_hit(row: dict[str, Any], score: float) -> Hit:
     """A stored passage as a search result; columns that are null in it are left out of `metadata`."""
@@ -47,4 +49,4 @@ def to_document(rows: Sequence[dict[str, Any]]) -> Document:
 
 
 def _metadata(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if name not in FIXED and value is not None}
+    return {name: value for name, value in row.items() if name not in _NO_METADATA and value is not None}
