@@ -16,7 +16,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from fake_embedder import FakeEmbedder, WordEmbedder, document, documents
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lusirag.errors import CorpusError, ModelError
@@ -252,6 +252,8 @@ def test_a_slow_source_does_not_keep_what_is_done_from_being_committed(
     st.sampled_from(["replace", "skip", "error", "sync"]),
     st.integers(1, 9),
 )
+@example([(2, 0), (2, 1), (2, 1)], "replace", 9)  # both on their way
+@example([(2, 0), (3, 0), (3, 1), (3, 2), (2, 1), (2, 1)], "replace", 9)  # one waits for the commit, one is on its way
 def test_versions_that_overtake_each_other_end_as_one_after_another(
     given_pairs: list[tuple[int, int]], mode: str, commit_passages: int
 ) -> None:
