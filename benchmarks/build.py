@@ -1,14 +1,16 @@
 """What an index costs beyond embedding, and how much memory a build takes.
 
     python -m benchmarks.build
-    python -m benchmarks.build --documents 2000 --rounds 1             # a quick look
+    python -m benchmarks.build --titles                                 # short texts: embedding hides least
+    python -m benchmarks.build --documents 2000 --turns 2               # a quick look
     python -m benchmarks.build --synthetic 1000000 --ann ivf-pq --json figures.json
 
-Embeds package descriptions (ddtp.parquet of the development sets, else made-up sentences) with lusifer-mini twice by
-turns: the passages alone, piece by piece as a build hands them to the embedder, and by a whole `Index.add` that reads
-them from a file, identifies languages, splits, and counts terms for lexical search too. Then the same with random
-vectors, which take next to no time, in a process of its own: what the index itself costs a passage. With --synthetic
-nothing but made-up documents with random vectors is indexed, in this process, whose peak memory is printed.
+Embeds English and German package descriptions (ddtp.parquet of the development sets, else made-up sentences) with
+lusifer-mini twice: the passages alone, piece by piece as a build hands them to the embedder, and by an `Index.add` that
+reads them from a file, identifies languages, splits, and counts terms for lexical search too. Both by turns, a part of
+the documents each, so that a machine's other work falls on both. Then the same with random vectors, which take next to
+no time, in a process of its own: what the index itself costs a passage. With --synthetic nothing but made-up documents
+with random vectors is indexed, in this process, whose peak memory is printed.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +33,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from benchmarks.sets import environment, find_sets
+from lusirag import Embedder
 from lusirag.corpus import Corpus
 from lusirag.embedding.tokenizer_only import TokenizerOnly
-from lusirag.index import AddReport, Index
-from lusirag.types import Encoder, Vectors
+from lusirag.index import Index
+from lusirag.types import Vectors
 
 MODEL = "lusifer-mini"
 ROWS = 1024  # of a batch of made-up documents
@@ -49,7 +54,7 @@ class RandomVectors:
 
     def __init__(self, *, dimension: int | None = None, model: TokenizerOnly | None = None) -> None:
         self.dimension = dimension or (model.dimension if model else 384)
-        self.pieces: list[list[str]] | None = None if model is None else []
+        self.pieces: list[list[str]] | None = None
         if model is not None:
             self.tokenizer, self.max_passage_tokens = model.tokenizer, model.max_passage_tokens
         self._random = np.random.default_rng(0)
@@ -71,7 +76,10 @@ def main() -> None:
     """Embed alone, build, compare, print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--documents", type=int, default=20_000)
-    parser.add_argument("--rounds", type=int, default=2, help="of both, by turns (default: %(default)s)")
+    parser.add_argument(
+        "--turns", type=int, default=10, help="parts, each of which is done twice (default: %(default)s)"
+    )
+    parser.add_argument("--titles", action="store_true", help="embed the titles of the descriptions alone")
     parser.add_argument("--synthetic", type=int, metavar="N", help="only N made-up documents with random vectors")
     parser.add_argument("--dimension", type=int, default=384, help="of --synthetic (default: %(default)s)")
     parser.add_argument("--ann", default="auto", help="how --synthetic is searched (default: %(default)s)")
@@ -80,80 +88,85 @@ def main() -> None:
     if options.synthetic:
         figures = synthetic(options.synthetic, options.dimension, options.ann)
     else:
-        figures = beyond_embedding(options.documents, options.rounds)
+        figures = beyond_embedding(options.documents, options.turns, titles=options.titles)
     print(json.dumps(figures, indent=1))
     if options.json:
         options.json.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
 
 
-def beyond_embedding(count: int, rounds: int) -> dict[str, Any]:
+def beyond_embedding(count: int, turns: int, *, titles: bool) -> dict[str, Any]:
     """Seconds of embedding alone and of a build, by turns, and what a build costs without embedding."""
     with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder) / "descriptions.parquet"
-        write_descriptions(source, count)
+        parts = list(write_parts(Path(folder), count, turns, titles=titles))
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as aside:
-            index_alone, pieces = aside.submit(build_alone, source).result()
-        alone, whole = by_turns(source, pieces, rounds)
-    from benchmarks.sets import environment
-
-    passages = sum(map(len, pieces))
+            index_alone, pieces = aside.submit(build_alone, parts).result()
+        with Index.create(Path(folder) / "index", Embedder.load(MODEL)) as index:
+            alone, whole = by_turns(index, parts, pieces)
+    passages = sum(len(texts) for part in pieces for texts in part)
     return {
         "environment": environment(),
-        "documents": index_alone["documents"],
+        "texts": "titles" if titles else "descriptions",
+        "documents": count,
         "passages": passages,
-        "embedding_seconds": [round(seconds, 2) for seconds in alone],
-        "build_seconds": [round(seconds, 2) for seconds in whole],
-        "embedding_ms_a_passage": round(1e3 * sum(alone) / rounds / passages, 3),
-        "beyond_embedding": round(sum(whole) / sum(alone) - 1, 4),
+        "embedding": {"seconds": round(alone.seconds, 2), "cpu_seconds": round(alone.cpu, 2)},
+        "build": {"seconds": round(whole.seconds, 2), "cpu_seconds": round(whole.cpu, 2)},
+        "embedding_ms_a_passage": round(1e3 * alone.seconds / passages, 3),
+        "beyond_embedding": round(whole.seconds / alone.seconds - 1, 4),
+        "beyond_embedding_cpu": round(whole.cpu / alone.cpu - 1, 4),
         "with_random_vectors": index_alone,
     }
 
 
-def by_turns(source: Path, pieces: Sequence[Sequence[str]], rounds: int) -> tuple[list[float], list[float]]:
-    """Seconds of each round: of embedding the pieces, and of building an index; every other round the other way."""
-    from lusirag import Embedder
-
-    embedder = Embedder.load(MODEL)
-    embedder.encode_documents(pieces[0])
-
-    def embed() -> None:
-        for piece in pieces:
-            embedder.encode_documents(piece)
-
-    seconds: dict[str, list[float]] = {"embed": [], "build": []}
-    for number in range(rounds):
-        for name in ("embed", "build") if number % 2 == 0 else ("build", "embed"):
-            print(f"round {number + 1}: {name}", file=sys.stderr, flush=True)
-            started = time.perf_counter()
-            if name == "embed":
-                embed()
-            else:
-                build(source, embedder)
-            seconds[name].append(time.perf_counter() - started)
-    return seconds["embed"], seconds["build"]
+def by_turns(index: Index, parts: Sequence[Path], pieces: Sequence[Sequence[Sequence[str]]]) -> tuple[Clock, Clock]:
+    """Time to embed the pieces of each part, and to add it to an index; every other part the other way about."""
+    alone, whole = Clock(), Clock()
+    index.embedder.encode_documents(pieces[0][0])
+    for number, (part, texts) in enumerate(zip(parts, pieces, strict=True)):
+        for clock in (alone, whole) if number % 2 == 0 else (whole, alone):
+            with clock:
+                if clock is whole:
+                    index.add(Corpus([part]))
+                else:
+                    for piece in texts:
+                        index.embedder.encode_documents(piece)
+        print(f"{number + 1}/{len(parts)}: {whole.seconds / alone.seconds - 1:+.2%}", file=sys.stderr, flush=True)
+    return alone, whole
 
 
-def build(source: Path, embedder: Encoder) -> AddReport:
-    """Index a file."""
-    with tempfile.TemporaryDirectory() as folder, Index.create(Path(folder) / "index", embedder) as index:
-        return index.add(Corpus([source]))
+class Clock:
+    """Adds up the time and the CPU time of `with` blocks."""
+
+    def __init__(self) -> None:
+        self.seconds = self.cpu = 0.0
+
+    def __enter__(self) -> None:
+        self.seconds -= time.perf_counter()
+        self.cpu -= time.process_time()
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds += time.perf_counter()
+        self.cpu += time.process_time()
 
 
-def build_alone(source: Path) -> tuple[dict[str, Any], list[list[str]]]:
-    """What a build costs with random vectors; also the pieces in which passages are embedded."""
+def build_alone(parts: Sequence[Path]) -> tuple[dict[str, Any], list[list[list[str]]]]:
+    """What a build costs with random vectors; also, for each part, the pieces in which passages are embedded."""
     embedder = RandomVectors(model=TokenizerOnly.load(MODEL))
-    build(source, embedder)  # loads the language model, and much else
-    assert embedder.pieces is not None
-    embedder.pieces.clear()
-    started = time.perf_counter()
-    report = build(source, embedder)
-    seconds = time.perf_counter() - started
+    pieces, clock = [], Clock()
+    for timed in (False, True):  # the first time loads the language model, and much else
+        with tempfile.TemporaryDirectory() as folder, Index.create(Path(folder) / "index", embedder) as index:
+            for part in parts if timed else parts[:1]:
+                embedder.pieces = []
+                with clock if timed else nullcontext():
+                    index.add(Corpus([part]))
+                pieces.append(embedder.pieces)
+            passages = index.info()["passages"]
     return {
-        "documents": report.documents,
-        "seconds": round(seconds, 2),
-        "ms_a_passage": round(1e3 * seconds / report.passages, 3),
+        "seconds": round(clock.seconds, 2),
+        "cpu_seconds": round(clock.cpu, 2),
+        "ms_a_passage": round(1e3 * clock.seconds / passages, 3),
+        "cpu_ms_a_passage": round(1e3 * clock.cpu / passages, 3),
         "peak_memory_mb": peak_memory_mb(),
-    }, embedder.pieces
+    }, pieces[1:]
 
 
 def synthetic(count: int, dimension: int, ann: str) -> dict[str, Any]:
@@ -189,17 +202,21 @@ def made_up(count: int) -> Iterator[pa.RecordBatch]:
         yield pa.RecordBatch.from_pydict(columns)
 
 
-def write_descriptions(target: Path, count: int) -> None:
-    """English and German package descriptions, or made-up sentences where the development sets are not at hand."""
-    from benchmarks.sets import find_sets
-
-    folder = find_sets()
-    if folder is None:
+def write_parts(folder: Path, count: int, turns: int, *, titles: bool) -> Iterator[Path]:
+    """Package descriptions in files of about one size; made-up sentences without the development sets."""
+    sets = find_sets()
+    if sets is None:
         table = pa.Table.from_batches(made_up(count)).drop_columns(["language"])
     else:
-        table = pq.read_table(folder / "ddtp.parquet").drop_columns(["parallel_id"])
-        table = table.filter(pc.is_in(table["lang"], pa.array(["en", "de"]))).slice(0, count)
-    pq.write_table(table, target)
+        table = pq.read_table(sets / "ddtp.parquet", columns=["id", "lang", "title", "text"])
+        table = table.filter(pc.is_in(table["lang"], pa.array(["en", "de"]))).slice(0, count).drop_columns(["lang"])
+        if titles:
+            table = table.drop_columns(["text"]).rename_columns(["id", "text"])
+    size = -(-table.num_rows // turns)
+    for number in range(turns):
+        target = folder / f"part-{number}.parquet"
+        pq.write_table(table.slice(number * size, size), target)
+        yield target
 
 
 def peak_memory_mb() -> int:
