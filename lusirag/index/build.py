@@ -1,10 +1,11 @@
-"""A stream of documents into an index: look up, split, embed, and commit a segment now and then."""
+"""A stream of documents into an index: look up, split, embed meanwhile, and commit a segment now and then."""
 
 from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,16 +17,15 @@ from lusirag.errors import CorpusError, IndexStateError, StorageError
 from lusirag.index import keys
 from lusirag.index.columns import unify
 from lusirag.index.merge import merge, next_merge
-from lusirag.index.passages import PassageMaker, documents_of
+from lusirag.index.passages import PassageMaker
 from lusirag.index.pending import Pending
+from lusirag.index.pipeline import AHEAD, Embedded, Fresh, Pipeline, pieces_of
 from lusirag.index.reports import AddReport, Progress
 from lusirag.index.segment import Segment, largest_segment
 from lusirag.index.tombstones import Mask
 from lusirag.index.writer import Writer
 
 OnDuplicate = Literal["replace", "error", "skip"]
-
-_EMBED_PASSAGES = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,7 @@ class Build:
     """One run of `Index.add` or `Index.synchronize`.
 
     What was embedded is committed also when the run ends with an error, so that the next run need not do it again.
+    Before an error of the source or of a document, what was read until then is embedded first; not so after Ctrl-C.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Build:
         self._progress = progress
         self._policy = policy or CommitPolicy()
         self._report = AddReport()
+        self._pipeline = Pipeline(maker)
         self._pending = Pending()
         self._deleted: dict[str, Mask] = {}  # segment -> rows deleted once the pending passages are committed
         self._seen: dict[str, Mask] = {}  # segment -> rows that this run has met (synchronize)
@@ -85,39 +87,60 @@ class Build:
         manifest = self._writer.snapshot.manifest
         if self._sources is not None and (manifest.sources != self._sources or not self._writer.snapshot.segments):
             self._writer.commit(self._writer.snapshot.segments, sources=self._sources, complete=False)
-        try:
-            for batch in batches:
-                self._take(batch)
-        except (StorageError, IndexStateError):
-            raise
-        except BaseException:
-            if self._steady:
-                self._commit()
-            raise
+        with self._pipeline:
+            try:
+                for batch in batches:
+                    self._take(batch)
+                self._keep(0)
+            except (StorageError, IndexStateError):
+                raise
+            except BaseException as error:
+                self._save(interrupted=not isinstance(error, Exception))
+                raise
         self._finish()
         return self._report
 
+    def _save(self, *, interrupted: bool) -> None:
+        """Commit what can be kept of a run that failed."""
+        if not self._steady:
+            return
+        if interrupted:
+            self._pipeline.cancel()
+        self._progress = None
+        try:
+            self._keep(0)
+        except Exception:
+            if not interrupted:  # it stands before what failed first
+                raise
+        finally:
+            if self._steady:
+                self._commit()
+
     def _take(self, batch: pa.RecordBatch) -> None:
         self._schema = unify([self._schema, batch.schema])
+        self._keep(AHEAD)
         fresh = self._choose(batch)
         if fresh:
-            chosen = batch.take(pa.array([row for row, _ in fresh.values()], pa.int64()))
-            passages = self._maker.split(chosen)
-            contents = {document_id: content for document_id, (_, content) in fresh.items()}
-            for piece, documents in _pieces(passages):
-                self._embed(piece, [(name, contents[name], rows) for name, rows in documents])
-        self._count(documents=batch.num_rows)
+            chosen = batch.take(pa.array([document.row for document in fresh.values()], pa.int64()))
+            for piece in pieces_of(self._maker.split(chosen), fresh):
+                self._keep(AHEAD - 1)
+                self._pipeline.send(piece)
+        if not self._pipeline.note_read(batch.num_rows):
+            self._count(documents=batch.num_rows)
+        if self._overdue():  # the source may be slow, and what is done must not wait for it
+            self._keep(0)
         self._tell()
 
-    def _choose(self, batch: pa.RecordBatch) -> dict[str, tuple[int, int]]:
-        """Which documents of a batch must be embedded: id to row and content hash."""
+    def _choose(self, batch: pa.RecordBatch) -> dict[str, Fresh]:
+        """Which documents of a batch must be embedded, by id."""
         rows = batch.to_pylist()
         hashes = [keys.hash_id(row["id"]) for row in rows]
         known = _known(self._writer.snapshot.segments, hashes)
-        fresh: dict[str, tuple[int, int]] = {}
+        fresh: dict[str, Fresh] = {}
+        counts: Counter[str] = Counter()
         for number, (row, id_hash) in enumerate(zip(rows, hashes, strict=True)):
             document_id, content = row["id"], keys.hash_content(row)
-            old = fresh[document_id][1] if document_id in fresh else self._pending.content_hash(document_id)
+            old = fresh[document_id].content_hash if document_id in fresh else self._on_its_way(document_id)
             met = old is not None
             place = self._find(document_id, id_hash) if old is None and id_hash in known else None
             if place is not None:
@@ -127,33 +150,66 @@ class Build:
             if met and self._on_duplicate == "error":
                 raise self._duplicate(document_id)
             if met and self._on_duplicate == "skip":
-                self._count(skipped=1)
+                counts["skipped"] += 1
             elif old == content:
-                self._count(unchanged=1)
+                counts["unchanged"] += 1
             else:
-                if document_id in fresh:
-                    self._count(replaced=1)
-                    del fresh[document_id]
-                fresh[document_id] = (number, content)
+                # The last of several in one batch is the only one that is embedded.
+                earlier = fresh.pop(document_id, None)
+                counts["replaced"] += earlier is not None
+                replaces = old is not None if earlier is None else earlier.replaces
+                fresh[document_id] = Fresh(number, id_hash, content, replaces)
+        self._count(**counts)
         return fresh
 
-    def _embed(self, passages: pa.RecordBatch, documents: Sequence[tuple[str, int, slice]]) -> None:
-        vectors, terms = self._maker.embed(passages)
+    def _on_its_way(self, document_id: str) -> int | None:
+        """Content hash of a document that this run has embedded, or will, and not committed yet."""
+        found = self._pipeline.content_hash(document_id)
+        return self._pending.content_hash(document_id) if found is None else found
+
+    def _keep(self, left: int) -> None:
+        """Take back what is embedded, and wait until at most `left` pieces are not."""
+        while len(self._pipeline) > left or self._pipeline.done:
+            try:
+                self._append(self._pipeline.take())
+            except Exception:  # what comes after it does not count
+                self._pipeline.clear()
+                raise
+
+    def _append(self, embedded: Embedded) -> None:
         self._steady = False
-        for document_id, _, _ in documents:
-            self._count(**{"replaced" if self._retire(document_id) else "added": 1})
-        self._pending.append(passages, vectors, terms, documents)
-        self._count(passages=passages.num_rows)
+        piece, vectors, terms = embedded
+        replaced = sum(
+            fresh.replaces and self._retire(document_id, fresh.id_hash)
+            for document_id, (fresh, _) in piece.documents.items()
+        )
+        self._pending.append(
+            piece.passages,
+            vectors,
+            terms,
+            [
+                (document_id, fresh.id_hash, fresh.content_hash, rows)
+                for document_id, (fresh, rows) in piece.documents.items()
+            ],
+        )
+        self._count(
+            replaced=replaced,
+            added=len(piece.documents) - replaced,
+            passages=len(vectors),
+            documents=piece.read,
+        )
         self._steady = True
-        waited = time.monotonic() - self._committed_at
-        if self._pending.passages >= self._policy.passages or waited >= self._policy.seconds:
+        if self._pending.passages >= self._policy.passages or self._overdue():
             self._commit()
         self._tell()
 
-    def _retire(self, document_id: str) -> bool:
+    def _overdue(self) -> bool:
+        return time.monotonic() - self._committed_at >= self._policy.seconds
+
+    def _retire(self, document_id: str, id_hash: int) -> bool:
         if self._pending.discard(document_id):
             return True
-        place = self._find(document_id, keys.hash_id(document_id))
+        place = self._find(document_id, id_hash)
         if place is None:
             return False
         segment, position = place
@@ -245,19 +301,6 @@ class Build:
     def _tell(self) -> None:
         if self._progress is not None:
             self._progress(self._report)
-
-
-def _pieces(passages: pa.RecordBatch) -> Iterator[tuple[pa.RecordBatch, list[tuple[str, slice]]]]:
-    """Cut passages between documents, so that each piece has some hundred, or is one long document."""
-    start = 0
-    documents: list[tuple[str, slice]] = []
-    for document_id, rows in documents_of(passages):
-        documents.append((document_id, slice(rows.start - start, rows.stop - start)))
-        if rows.stop - start >= _EMBED_PASSAGES:
-            yield passages.slice(start, rows.stop - start), documents
-            start, documents = rows.stop, []
-    if documents:
-        yield passages.slice(start), documents
 
 
 def _known(segments: Sequence[Segment], hashes: Sequence[int]) -> set[int]:

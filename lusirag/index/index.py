@@ -176,6 +176,8 @@ class Index:
     ) -> AddReport:
         """Add documents, or replace those with the same ids; what has not changed is not embedded again.
 
+        They are read in the caller's thread, where `progress` is called too. The embedder is called in one of its own.
+
         Args:
             documents: an iterable of Document, of record batches, or a RecordBatch, Table or RecordBatchReader.
             on_duplicate: for an id that is there already, in the index or earlier in this call: "replace" it (the

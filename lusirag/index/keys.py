@@ -25,6 +25,7 @@ SCHEMA = pa.schema(
         pa.field("rows", pa.uint32(), nullable=False),
     ]
 )
+_JSON = json.JSONEncoder(sort_keys=True, default=repr)  # one for all rows: json.dumps would make one a row
 
 
 def hash_id(document_id: str) -> int:
@@ -39,7 +40,7 @@ def hash_content(row: Mapping[str, Any]) -> int:
         row: column name to value, as the caller gave it: before languages were identified and before chunking.
     """
     fields = {name: value for name, value in row.items() if value is not None and name != "id"}
-    text = json.dumps(fields, sort_keys=True, default=repr)
+    text = _JSON.encode(fields)
     return int.from_bytes(hashlib.blake2b(text.encode("utf-8"), digest_size=8).digest(), "little")
 
 

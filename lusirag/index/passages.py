@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from typing import Any, Self
 
@@ -50,25 +49,18 @@ class PassageMaker:
             self._chunker = self._make_chunker(self._chunking)
         return self._chunker.chunk(documents)
 
-    def embed(self, passages: pa.RecordBatch) -> tuple[Vectors, Terms | None]:
-        """Unit vectors (rows, dim) of passages, and meanwhile their terms, None where the index has no lexical part.
+    def embed(self, passages: pa.RecordBatch) -> Vectors:
+        """Unit vectors (rows, dim) of passages.
 
         Raises:
             ModelError: the embedder returns something else than finite float32 vectors of its dimension.
         """
         texts = texts_of(passages)
-        if self._analyser is None:
-            return self._vectors(texts), None
-        with ThreadPoolExecutor(1, "lusirag analyser") as aside:  # the tokenizer leaves the interpreter free
-            terms = aside.submit(self._analyser, texts)
-            return self._vectors(texts), terms.result()
+        return checked_vectors(self._embedder.encode_documents(texts), len(texts), self._embedder)
 
     def terms(self, passages: pa.RecordBatch) -> Terms | None:
         """What lexical search counts in passages; None where the index has no lexical part."""
         return None if self._analyser is None else self._analyser(texts_of(passages))
-
-    def _vectors(self, texts: list[str]) -> Vectors:
-        return checked_vectors(self._embedder.encode_documents(texts), len(texts), self._embedder)
 
     def _make_chunker(self, chunking: Chunking) -> Any:
         from lusirag.corpus import Chunker

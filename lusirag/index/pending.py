@@ -49,7 +49,7 @@ class Pending:
         passages: pa.RecordBatch,
         vectors: Vectors,
         terms: Terms | None,
-        documents: Sequence[tuple[str, int, slice]],
+        documents: Sequence[tuple[str, int, int, slice]],
     ) -> None:
         """Take passages, their vectors (rows, dim) and their terms.
 
@@ -57,11 +57,11 @@ class Pending:
             passages: with the `_chunk` column.
             vectors: one for each passage.
             terms: of each passage, where the index has a lexical part.
-            documents: id, content hash and rows within `passages` of each document; they cover all rows.
+            documents: id, its hash, content hash and rows within `passages` of each document; they cover all rows.
         """
-        for document_id, content_hash, rows in documents:
+        for document_id, id_hash, content_hash, rows in documents:
             self._place[document_id] = len(self._rows)
-            self._id_hashes.append(keys.hash_id(document_id))
+            self._id_hashes.append(id_hash)
             self._content_hashes.append(content_hash)
             self._first_rows.append(self.passages + rows.start)
             self._rows.append(rows.stop - rows.start)

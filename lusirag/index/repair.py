@@ -130,7 +130,7 @@ class _Rebuilding:
 
     def _embed(self, documents: Documents) -> Vectors:
         maker = PassageMaker(self._model(), None, identify_languages=False, analyser=None)
-        return np.concatenate([maker.embed(batch)[0] for batch in documents.batches(["title", "text"])])
+        return np.concatenate([maker.embed(batch) for batch in documents.batches(["title", "text"])])
 
     def _count(self, documents: Documents) -> Postings:
         analyser: Analyser | None = analyser_for(self._writer.snapshot.manifest.lexical, self._model())

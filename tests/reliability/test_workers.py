@@ -16,6 +16,8 @@ import pytest
 
 from lusirag.embedding import Embedder
 from lusirag.errors import InvalidArgumentError, ModelError
+from lusirag.index import Index
+from lusirag.types import Document
 
 TEXTS = [f"text number {number} " * (1 + number % 5) for number in range(40)]
 PATIENCE = 60.0
@@ -44,6 +46,20 @@ def test_several_devices_give_the_vectors_of_one(workers: Embedder, tiny_directo
     assert len(started) == 2
     workers.encode_queries(TEXTS[:3])
     assert children() == started  # started once
+
+
+def test_an_index_is_built_with_several_devices_as_with_one(
+    workers: Embedder, tiny_directory: Path, tmp_path: Path
+) -> None:
+    documents = [Document(f"d{number}", TEXTS[number % 40], language="en") for number in range(600)]
+    one, several = (
+        Index.create(tmp_path / name, embedder)
+        for name, embedder in (("one", Embedder.load(tiny_directory)), ("several", workers))
+    )
+    assert one.add(documents) == several.add(documents)
+    expected, found = ({hit.id: hit.score for hit in index.search("text number 7", k=600)} for index in (one, several))
+    assert len(found) == 600
+    assert found == pytest.approx(expected, abs=1e-5)
 
 
 def test_closing_ends_the_workers(tiny_directory: Path) -> None:
