@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -19,6 +18,7 @@ from lusirag.cli.options import (
     IndexDirectory,
     Json,
     OnBadRow,
+    OnDuplicate,
     OnError,
     Quiet,
     Runtime,
@@ -32,14 +32,6 @@ from lusirag.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     from lusirag.embedding import Embedder
-
-
-class OnDuplicate(StrEnum):
-    """What a document does whose id is in the index."""
-
-    REPLACE = "replace"
-    ERROR = "error"
-    SKIP = "skip"
 
 
 def register(app: typer.Typer) -> None:

@@ -19,6 +19,7 @@ from lusirag.cli.options import (
     Json,
     Model,
     OnBadRow,
+    OnDuplicate,
     OnError,
     Quiet,
     Runtime,
@@ -98,6 +99,10 @@ def index(
     lexical: Annotated[
         bool, typer.Option("--lexical/--no-lexical", help="Prepare lexical and hybrid search; it takes some space.")
     ] = True,
+    on_duplicate: Annotated[
+        OnDuplicate | None,
+        typer.Option(help="For an id that comes again: stop (error), take the later document, or skip it."),
+    ] = None,
     on_error: OnBadRow = OnError.STOP,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the index that is in DIR.")] = False,
     runtime: Runtime = None,
@@ -122,6 +127,7 @@ def index(
     fields = FieldNames(text=text_field, id=id_field, title=title_field, language=language_field)
     rows = rows_of(sources, fields, source_format, on_error)
     recorded = resolved_sources(sources)
+    twice = on_duplicate or (OnDuplicate.SKIP if on_error is OnError.SKIP else OnDuplicate.ERROR)
     with (
         Embedder.load(
             model, runtime=runtime, dtype=dtype, dimension=dimension, batch_tokens=batch_tokens, **on_devices(device)
@@ -146,7 +152,7 @@ def index(
                 lambda show: opened.synchronize(
                     rows,
                     sources=recorded,
-                    on_duplicate="skip" if on_error is OnError.SKIP else "error",
+                    on_duplicate=twice.value,
                     progress=show,
                 ),
                 rows,

@@ -22,6 +22,14 @@ class OnError(StrEnum):
     SKIP = "skip"
 
 
+class OnDuplicate(StrEnum):
+    """What a document does whose id is there already."""
+
+    REPLACE = "replace"
+    ERROR = "error"
+    SKIP = "skip"
+
+
 Sources = Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Files, folders, or - for standard input.")]
 Field = Annotated[str | None, typer.Option(help="Column of that name; guessed when left out.")]
 SourceFormat = Annotated[

@@ -290,8 +290,7 @@ class Build:
     def _duplicate(self, document_id: str) -> CorpusError:
         where = "in the index already" if self._sources is None else "given twice"
         return CorpusError(
-            f"the document id {document_id!r} is {where}; make ids unique, or choose to "
-            f"{'replace or skip' if self._sources is None else 'skip'} duplicates"
+            f"the document id {document_id!r} is {where}; make ids unique, or choose to replace or skip duplicates"
         )
 
     def _count(self, **more: int) -> None:

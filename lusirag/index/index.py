@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy.typing as npt
 
@@ -203,7 +203,7 @@ class Index:
         documents: Any,
         *,
         sources: Sequence[str],
-        on_duplicate: Literal["error", "skip"] = "error",
+        on_duplicate: OnDuplicate = "error",
         progress: Progress | None = None,
         commit_passages: int = 4096,
     ) -> AddReport:
@@ -215,13 +215,13 @@ class Index:
         Args:
             documents: as for `add`.
             sources: where they come from, recorded in the manifest.
-            on_duplicate: for an id that comes twice in this call: raise an "error", or "skip" all but the first.
+            on_duplicate: for an id that comes twice in this call: raise an "error", "replace" it, or "skip" the other.
             progress, commit_passages: as for `add`.
 
         Raises:
             The same as `add`.
         """
-        check_choice("on_duplicate", on_duplicate, ("error", "skip"))
+        check_choice("on_duplicate", on_duplicate, ("replace", "error", "skip"))
         exactly = checked_sources(sources)
         return self._build(documents, commit_passages, on_duplicate=on_duplicate, sources=exactly, progress=progress)
 

@@ -66,8 +66,13 @@ def test_index_asks_for_the_sources_that_were_added(run: Run, index: Path, corpu
     assert refused.code == 1
     assert "more.jsonl" in refused.err
     assert ids(run, index) == {*"abcdef"}
+    twice = run("index", corpus, more, "--out", index)
+    assert (twice.code, "'a' is given twice" in twice.err) == (1, True)
+    [record] = run("index", corpus, more, "--out", index, "--on-duplicate", "replace", "--json").records
+    assert (record["documents"], record["deleted"]) == (6, 0)
+    assert ids(run, index, "--where", "year = 2000") == {"a"}
     rows = more.read_text().splitlines(keepends=True)
-    more.write_text("".join(rows[:2]))  # an id given twice is refused by `lusirag index`
+    more.write_text("".join(rows[:2]))
     [record] = run("index", corpus, more, "--out", index, "--json").records
     assert (record["documents"], record["unchanged"], record["deleted"]) == (6, 5, 0)
 

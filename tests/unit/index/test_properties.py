@@ -18,7 +18,8 @@ Change = tuple[str, list[tuple[int, int]]]
 
 pairs = st.lists(st.tuples(st.integers(0, 12), st.integers(0, 3)), max_size=8)
 changes = st.lists(
-    st.tuples(st.sampled_from(["add", "add", "skip", "delete", "compact", "reopen", "sync"]), pairs), max_size=12
+    st.tuples(st.sampled_from(["add", "add", "skip", "delete", "compact", "reopen", "sync", "renew"]), pairs),
+    max_size=12,
 )
 
 
@@ -45,6 +46,11 @@ def test_index_is_a_dict_that_can_be_searched(changes: list[Change], commit_pass
             elif kind == "sync":
                 index.synchronize(given_documents, sources=["s"], on_duplicate="skip", commit_passages=commit_passages)
                 model = {document.id: document for document in reversed(given_documents)}
+            elif kind == "renew":
+                index.synchronize(
+                    given_documents, sources=["s"], on_duplicate="replace", commit_passages=commit_passages
+                )
+                model = {document.id: document for document in given_documents}
             elif kind == "delete":
                 ids = {document.id for document in given_documents}
                 assert index.delete(sorted(ids)) == len(ids & set(model))

@@ -58,6 +58,12 @@ def test_an_id_twice_is_an_error_or_skipped(index: Index, distance: int) -> None
         report = index.synchronize(given, sources=["a"], on_duplicate="skip", commit_passages=256)
         assert report.skipped == 1
         assert contents(index)["d1"] == "text 1 version 0"
+    for _ in range(2):
+        report = index.synchronize(given, sources=["a"], on_duplicate="replace", commit_passages=256)
+        assert (report.skipped, report.deleted) == (0, 0)
+        assert contents(index)["d1"] == "text 1 version 7"
+        assert len(index) == 1 + distance
+        assert index.verify().problems == []
         assert len(index) == 1 + distance
 
 
@@ -82,7 +88,7 @@ def test_what_was_seen_survives_a_merge(index: Index, monkeypatch: pytest.Monkey
 def test_arguments(index: Index) -> None:
     with pytest.raises(InvalidArgumentError, match="sources must be a list"):
         index.synchronize([], sources="a.jsonl")
-    with pytest.raises(InvalidArgumentError, match="one of error, skip"):
-        index.synchronize([], sources=[], on_duplicate="replace")  # type: ignore[arg-type]
+    with pytest.raises(InvalidArgumentError, match="one of replace, error, skip"):
+        index.synchronize([], sources=[], on_duplicate="both")  # type: ignore[arg-type]
     with pytest.raises(InvalidArgumentError, match="commit_passages"):
         index.synchronize([], sources=[], commit_passages=0)
