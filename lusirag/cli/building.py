@@ -126,6 +126,7 @@ class Rows:
     def __init__(self, corpus: Corpus) -> None:
         self.corpus = corpus
         self.taken = 0
+        self.ended = False
         batches = iter(corpus)
         first = next(batches, None)
         if first is None:
@@ -139,6 +140,7 @@ class Rows:
             self.taken += batch.num_rows
             self._read = max(self._read, self.taken)
             yield batch
+        self.ended = True
 
     def expected(self) -> int | None:
         """How many rows there will be in all, as far as the share of bytes read tells; None for standard input."""
@@ -166,6 +168,8 @@ def watch(run: Callable[[Progress], AddReport], rows: Rows, embedder: Embedder, 
             nonlocal said
             now, expected = time.monotonic(), rows.expected()
             state = _state(report, embedder.statistics.tokens - before.tokens, now - started)
+            if rows.ended and report.committed == report.documents:
+                state += "; preparing search"
             # The last commit is still to come when all rows are done, so the bar never quite ends by itself.
             total = None if expected is None else max(expected, report.documents) + 1
             bar.update(task, completed=report.documents, total=total, state=state)

@@ -286,6 +286,8 @@ class Build:
                 self._commit(complete=True)
         self._report = dataclasses.replace(self._report, committed=self._report.documents)
         self._tell()
+        # Only now: while segments are merged, one would be built for the same passages several times.
+        self._writer.build_structures()
 
     def _duplicate(self, document_id: str) -> CorpusError:
         where = "in the index already" if self._sources is None else "given twice"

@@ -62,8 +62,9 @@ def compact(writer: Writer) -> None:
     runs = groups(writer.snapshot.segments, largest_segment(writer.snapshot.manifest.embedder.dimension))
     for run in reversed(runs):  # from the end, so that the places of the runs before stay right
         segments = writer.snapshot.segments[run]
-        if len(segments) > 1 or segments[0].record.deleted_rows or not writer.up_to_date(segments[0]):
+        if len(segments) > 1 or segments[0].record.deleted_rows:
             merge(writer, run)
+    writer.build_structures(renew=True)
 
 
 def merge(writer: Writer, run: slice) -> None:

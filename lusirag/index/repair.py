@@ -73,6 +73,7 @@ def repair_index(
                 segments.append(work.rebuilt(record, damaged[record.name], newer=segments))
         if report.rebuilt or report.lost:
             writer.commit(segments[::-1])
+            writer.build_structures()
     return report
 
 

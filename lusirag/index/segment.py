@@ -2,7 +2,7 @@
 
 A segment is a folder with documents.arrow (batches of at most 1,024 passages), vectors.arrow (one batch, so that the
 vectors are one contiguous array), keys.arrow (one row a document), postings.arrow and lengths.arrow (where the index
-has a lexical part), ann.faiss (where search is approximate), and the tombstones of later generations.
+has a lexical part), and files of later generations: tombstones, and ann.faiss where search is approximate.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from lusirag.index import keys
-from lusirag.index.ann.building import ANN_FILE, build, write_structure
+from lusirag.index.ann.building import build, is_structure, structure_name, write_index
 from lusirag.index.ann.memory import Layout
 from lusirag.index.ann.stored import StoredStructure
 from lusirag.index.columns import rebatch
@@ -70,7 +70,6 @@ def write_segment(
     vectors: StoredVectors,
     key: pa.RecordBatch,
     postings: Postings | None = None,
-    structure: str | None = None,
 ) -> SegmentRecord:
     """Write a segment's files and sync them. It is part of the index once a manifest names it.
 
@@ -82,10 +81,8 @@ def write_segment(
         vectors: of the passages, unit length.
         key: the documents' keys, see `keys.SCHEMA`.
         postings: the lexical part, where the index has one.
-        structure: FAISS factory string of the structure it is searched through; None for exact search.
 
     Raises:
-        InvalidArgumentError: FAISS cannot build that structure.
         StorageError: the file system refuses.
     """
     folder = f"segments/{name}"
@@ -100,18 +97,34 @@ def write_segment(
     if postings is not None:
         for file_name, batch in zip((POSTINGS_FILE, LENGTHS_FILE), postings.batches(), strict=True):
             files.append(_write_arrow(directory, f"{folder}/{file_name}", batch.schema, [batch]))
-    built = None if structure is None else build(structure, vectors)
-    if built is not None:
-        files.append(write_structure(directory, f"{folder}/{ANN_FILE}", built))
     sync_directory(directory / folder)
     sync_directory(directory / "segments")
-    return SegmentRecord(
-        name=name,
-        rows=len(vectors),
-        documents=key.num_rows,
-        files=tuple(files),
-        structure=None if built is None else structure,
-    )
+    return SegmentRecord(name=name, rows=len(vectors), documents=key.num_rows, files=tuple(files))
+
+
+def write_structure(segment: Segment, factory: str, generation: int) -> SegmentRecord | None:
+    """Build what a segment is searched through, and write it beside its other files.
+
+    Args:
+        segment: it may have another structure already.
+        factory: FAISS factory string.
+        generation: the first that will use it.
+
+    Returns:
+        The segment's record with it; None where the passages are too few to train it.
+
+    Raises:
+        InvalidArgumentError: FAISS cannot build that structure.
+        StorageError: the file system refuses.
+    """
+    built = build(factory, segment.vectors)
+    if built is None:
+        return None
+    path = f"segments/{segment.record.name}/{structure_name(generation)}"
+    written = write_index(segment.directory, path, built)
+    sync_directory((segment.directory / path).parent)
+    files = (*(file for file in segment.record.files if not is_structure(file.path)), written)
+    return dataclasses.replace(segment.record, files=files, structure=factory)
 
 
 def _write_arrow(directory: Path, path: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> FileRecord:
@@ -228,7 +241,7 @@ def open_segment(directory: Path, record: SegmentRecord, dimension: int) -> Segm
         deleted = _checked(directory, record, name, lambda: read_tombstones(folder / name, record.rows))
     structure = None
     if record.structure is not None:
-        structure = _checked(directory, record, ANN_FILE, lambda: _map_structure(directory, record, dimension))
+        structure = _checked(directory, record, "ann.faiss", lambda: _map_structure(directory, record, dimension))
     lexical = None
     # NOTE: mapped now, though read when needed: later a writer may have removed the names.
     if any(file.path.endswith(f"/{POSTINGS_FILE}") for file in record.files):
@@ -266,7 +279,7 @@ def _checked_batch(reader: pa.RecordBatchFileReader, schema: pa.Schema, rows: in
 
 
 def _map_structure(directory: Path, record: SegmentRecord, dimension: int) -> StoredStructure:
-    (file,) = (file for file in record.files if file.path.endswith(f"/{ANN_FILE}"))
+    (file,) = (file for file in record.files if is_structure(file.path))
     return StoredStructure(directory, file, str(record.structure), record.rows, dimension)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -15,16 +16,19 @@ import pyarrow as pa
 
 from lusirag import __version__
 from lusirag.errors import LusiragError
-from lusirag.index.ann.kinds import KINDS, structure_for
+from lusirag.index.ann.building import is_structure
+from lusirag.index.ann.kinds import structure_for
 from lusirag.index.columns import unify, user_fields
 from lusirag.index.files import storage_errors
 from lusirag.index.lock import writer_lock
-from lusirag.index.manifest import MANIFEST_FILE, Manifest, read_manifest, write_manifest
+from lusirag.index.manifest import MANIFEST_FILE, Manifest, SegmentRecord, read_manifest, write_manifest
 from lusirag.index.postings import Postings
-from lusirag.index.segment import Segment, layout_of, open_segment, write_segment
+from lusirag.index.segment import Segment, layout_of, open_segment, write_segment, write_structure
 from lusirag.index.snapshot import Snapshot, open_snapshot, snapshot_of
 from lusirag.index.tombstones import Mask, write_tombstones
 from lusirag.index.vectors import StoredVectors, stored_as
+
+logger = logging.getLogger(__name__)
 
 
 class Writer:
@@ -54,9 +58,7 @@ class Writer:
         """Write a segment and open it; see `segment.write_segment`."""
         name = f"{self._next_segment:06d}"
         self._next_segment += 1
-        record = write_segment(
-            self.directory, name, batches, schema, vectors, key, postings, self.structure_for(len(vectors))
-        )
+        record = write_segment(self.directory, name, batches, schema, vectors, key, postings)
         return open_segment(self.directory, record, self.snapshot.manifest.embedder.dimension)
 
     def stored(self, vectors: npt.NDArray[Any]) -> StoredVectors:
@@ -71,14 +73,31 @@ class Writer:
             manifest.ann, rows, max(live, rows), layout_of(manifest.embedder.dimension, manifest.vectors)
         )
 
-    def up_to_date(self, segment: Segment) -> bool:
-        """Whether a segment has the structure that it would get now, as `auto` decides anew while an index grows.
+    def build_structures(self, *, renew: bool = False) -> None:
+        """Give segments that lack one the structure that they should have, and commit each.
 
-        A factory string says what it says, and is not tried again where a segment was too small to be trained.
+        Args:
+            renew: also put others in the place of those that would be built differently now, as `auto` decides anew
+                while an index grows or shrinks.
+
+        Raises:
+            InvalidArgumentError: FAISS cannot build it.
+            StorageError: the file system refuses; what was built before stays.
         """
-        record = segment.record
-        named = self.snapshot.manifest.ann.kind in KINDS
-        return not named or record.structure == self.structure_for(record.rows)
+        for number, segment in enumerate(self.snapshot.segments):
+            wanted, has = self.structure_for(segment.record.rows), segment.record.structure
+            if wanted == has or (has is not None and not renew):
+                continue
+            record: SegmentRecord | None
+            if wanted is None:
+                files = tuple(file for file in segment.record.files if not is_structure(file.path))
+                record = dataclasses.replace(segment.record, files=files, structure=None)
+            else:
+                logger.info("building %s over %s passages", wanted, f"{segment.record.rows:,}")
+                record = write_structure(segment, wanted, self.snapshot.manifest.generation + 1)
+            if record is not None:
+                renewed = open_segment(self.directory, record, self.snapshot.manifest.embedder.dimension)
+                self.commit([*self.snapshot.segments[:number], renewed, *self.snapshot.segments[number + 1 :]])
 
     def add_tombstones(self, segment: Segment, deleted: Mask) -> Segment:
         """Write which rows of a segment are deleted from the next generation on."""

@@ -14,7 +14,6 @@ from lusirag.index.vectors import StoredVectors
 
 logger = logging.getLogger(__name__)
 
-ANN_FILE = "ann.faiss"
 _POINTS_PER_CENTROID = 64  # more train hardly better (FAISS takes up to 256), and take four times as long
 _OPQ_ITERATIONS, _OPQ_POINTS = 10, 1 << 14
 _TOO_FEW = "Number of training points"
@@ -46,7 +45,17 @@ def build(factory: str, vectors: StoredVectors) -> Any | None:
     return index
 
 
-def write_structure(directory: Path, path: str, index: Any) -> FileRecord:
+def structure_name(generation: int) -> str:
+    """File name of a structure that a generation wrote."""
+    return f"ann-{generation:06d}.faiss"
+
+
+def is_structure(path: str) -> bool:
+    """Whether a segment's file is its structure; before format 3 its name was always the same."""
+    return path.endswith(".faiss")
+
+
+def write_index(directory: Path, path: str, index: Any) -> FileRecord:
     """Write a FAISS index as the file `path` of an index directory.
 
     Raises:

@@ -15,8 +15,9 @@ import pytest
 from fake_embedder import FakeEmbedder, document, documents, stored_vectors_of, vectors_of
 
 from lusirag.errors import IndexStateError, InvalidArgumentError, MissingDependencyError
-from lusirag.index import Index, scan, verify_index
+from lusirag.index import Index, scan, segment, verify_index
 from lusirag.index.ann import kinds, nearest, stored
+from lusirag.index.writer import Writer
 from lusirag.types import Hit
 
 ROWS = 1500
@@ -158,6 +159,37 @@ def test_threads_find_what_one_finds(index: Index) -> None:
         assert list(pool.map(lambda query: fresh.search(query, k=10), QUERIES)) == expected
 
 
+def test_structures_are_built_once_when_all_is_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[int] = []
+    build = segment.build
+
+    def counted(factory: str, vectors: Any) -> Any:
+        built.append(len(vectors))
+        return build(factory, vectors)
+
+    monkeypatch.setattr(segment, "build", counted)
+    with Index.create(tmp_path / "index", FakeEmbedder(), ann="hnsw", identify_languages=False) as index:
+        index.add(documents(range(3000)), commit_passages=50)
+        rows = [part.record.rows for part in index._snapshot.segments if part.structure]
+        assert sorted(built) == sorted(rows)
+        assert sum(rows) > 2000
+
+
+def test_what_an_interrupted_run_left_without_structure_gets_it(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    index.add(documents(range(ROWS, 2 * ROWS)))
+    reader = Index.open(index.path, FakeEmbedder(), read_only=True)
+    monkeypatch.setattr(Writer, "build_structures", forbidden)
+    with pytest.raises(AssertionError):
+        index.add(documents(range(2 * ROWS, 3 * ROWS)), commit_passages=ROWS)
+    monkeypatch.undo()
+    monkeypatch.setattr(kinds, "SMALLEST_SEGMENT", 300)
+    assert index.info()["ann"]["structures"] == {"HNSW32,SQ8": 2, "exact": 1}
+    index.add([])
+    assert index.info()["ann"]["structures"] == {"HNSW32,SQ8": 3}
+    assert index.verify().problems == []
+    assert reader.search("text 1 version 0", k=1)[0].id == "d1"
+
+
 def test_merging_and_compacting_build_anew(tmp_path: Path) -> None:
     with Index.create(tmp_path / "index", FakeEmbedder(), ann="hnsw", identify_languages=False) as index:
         index.add(documents(range(1200)), commit_passages=256)
@@ -185,13 +217,13 @@ def test_a_file_that_was_altered_is_noticed_before_faiss_reads_it(
     from lusirag.index import segment
 
     monkeypatch.setattr(segment, "_CHECKED_ON_OPEN_BYTES", 0)
-    [file] = index.path.rglob("ann.faiss")
+    [file] = index.path.rglob("*.faiss")
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
     monkeypatch.setattr(faiss, "read_index", forbidden)
     opened = Index.open(index.path, FakeEmbedder())
-    with pytest.raises(IndexStateError, match=r"ann\.faiss was altered"):
+    with pytest.raises(IndexStateError, match=r"ann-000002\.faiss was altered"):
         opened.search("x")
 
 
