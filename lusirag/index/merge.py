@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from lusirag.index import keys
 from lusirag.index.columns import conform, unify
+from lusirag.index.files import damaged
 from lusirag.index.postings import Postings
 from lusirag.index.postings import merged as merged_postings
 from lusirag.index.segment import Segment, largest_segment
@@ -89,7 +90,13 @@ def write_live(writer: Writer, segments: Sequence[Segment], postings: Sequence[P
         writer: whose next commit may take it up.
         segments: one live passage at least.
         postings: of each segment, where the index has a lexical part.
+
+    Raises:
+        IndexStateError: a vector is damaged; a new checksum would hide that.
     """
+    for segment in segments:
+        if (row := segment.vectors.first_damaged()) is not None:
+            raise damaged(writer.directory, f"segments/{segment.record.name}: the vector of row {row} was altered")
     schema = unify(segment.documents.schema for segment in segments)
     vectors = writer.stored(np.concatenate([segment.vectors.take(~segment.deleted) for segment in segments]))
     counted = None

@@ -25,6 +25,8 @@ STORAGES: tuple[str, ...] = get_args(Storage)
 
 _NUMBERS = {"float32": pa.float32(), "float16": pa.float16(), "int8": pa.uint8()}
 _STEPS = 255
+_LENGTH_TOLERANCE, _LENGTH_TOLERANCE_8_BITS = 1e-3, 0.05
+_ROWS_AT_ONCE = 8192
 _COLUMN, _LOWEST, _STEP = "vector", b"lowest", b"step"
 
 
@@ -76,6 +78,16 @@ class StoredVectors:
         values *= self.ranges.step
         values += self.ranges.lowest
         return values
+
+    def first_damaged(self) -> int | None:
+        """The first row whose vector is not finite or not of unit length, None where there is none."""
+        tolerance = _LENGTH_TOLERANCE if self.ranges is None else _LENGTH_TOLERANCE_8_BITS
+        for start in range(0, len(self), _ROWS_AT_ONCE):
+            lengths = np.linalg.norm(self.take(slice(start, start + _ROWS_AT_ONCE)), axis=1)  # (rows,)
+            wrong = ~(np.abs(lengths - 1) <= tolerance)
+            if wrong.any():
+                return start + int(wrong.argmax())
+        return None
 
     @cached_property
     def scalar_index(self) -> Any:

@@ -15,9 +15,6 @@ from lusirag.index.postings import LENGTHS_FILE, MOST, POSTINGS_FILE, Postings
 from lusirag.index.reports import VerifyReport
 from lusirag.index.segment import Segment, open_segment
 
-_LENGTH_TOLERANCE, _LENGTH_TOLERANCE_8_BITS = 1e-3, 0.05
-_ROWS_AT_ONCE = 8192
-
 
 def verify_index(path: str | Path) -> VerifyReport:
     """Check all files of an index against their checksums, and its contents against each other.
@@ -50,13 +47,8 @@ def verify_index(path: str | Path) -> VerifyReport:
 
 def _problems(segment: Segment) -> Iterator[str]:
     name = f"segments/{segment.record.name}"
-    tolerance = _LENGTH_TOLERANCE if segment.vectors.ranges is None else _LENGTH_TOLERANCE_8_BITS
-    for start in range(0, segment.record.rows, _ROWS_AT_ONCE):
-        lengths = np.linalg.norm(segment.vectors.take(slice(start, start + _ROWS_AT_ONCE)), axis=1)  # (rows,)
-        wrong = ~(np.abs(lengths - 1) <= tolerance)
-        if wrong.any():
-            yield f"{name}: the vector of row {start + int(wrong.argmax())} is not finite or not of unit length"
-            break
+    if (row := segment.vectors.first_damaged()) is not None:
+        yield f"{name}: the vector of row {row} is not finite or not of unit length"
     yield from _key_problems(segment, name)
     if segment.structure is not None:
         segment.structure.load()

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import numpy as np
+import pytest
 from fake_embedder import FakeEmbedder, documents, vectors_of
 
-from lusirag.index import Index, merge
+from lusirag.errors import IndexStateError
+from lusirag.index import Index, merge, segment
 
 
 def test_many_small_changes_leave_few_segments(index: Index) -> None:
@@ -55,3 +58,19 @@ def test_a_segment_never_holds_more_than_it_may(index: Index) -> None:
     runs = merge.groups(segments, 600)
     assert [run.stop for run in runs][:-1] == [run.start for run in runs][1:]
     assert all(sum(segment.live_rows for segment in segments[run]) <= 600 for run in runs)
+
+
+def test_a_damaged_vector_does_not_get_a_new_checksum(
+    index: Index, embedder: FakeEmbedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segment, "_CHECKED_ON_OPEN_BYTES", 0)
+    index.add(documents(range(40)))
+    index.delete(["d1"])
+    [file] = index.path.rglob("vectors.arrow")
+    content, number = file.read_bytes(), index._snapshot.segments[0].vectors.codes[30, 3].tobytes()
+    row = content.index(index._snapshot.segments[0].vectors.codes[30].tobytes())
+    for altered in (np.float16(np.nan), np.float16(9)):
+        file.write_bytes(content[: row + 6] + altered.tobytes() + content[row + 6 + len(number) :])
+        with pytest.raises(IndexStateError, match=r"damaged: segments/000001: the vector of row 30 was altered"):
+            Index.open(index.path, embedder).compact()
+        assert [part.name for part in (index.path / "segments").iterdir()] == ["000001"]
