@@ -8,7 +8,7 @@ and equal scores are ordered by row: one query alone gets the same hits as the s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,8 @@ _ROUNDING = 2e-6
 _QUERIES_AT_ONCE = 256
 # Numbers from which segments are shared out among threads; it takes FAISS some 20 ms to pass over so many.
 _LARGE = 100_000_000
+
+Places: TypeAlias = npt.NDArray[np.int64]
 
 
 class Candidates(NamedTuple):
@@ -89,7 +91,7 @@ def _nearest(segments: Sequence[Candidates], queries: Vectors, k: int, fetched: 
             results += _nearest(segments, query[None], k, 4 * fetched)
             continue
         kept = (rows[at] >= 0) & (scores[at] >= lowest)
-        results.append(rank(segments, query, origin[kept], rows[at][kept], k))
+        results += rank(segments, query[None], origin[kept][None], rows[at][kept][None], k)
     return results
 
 
@@ -99,32 +101,33 @@ def _kth_largest(scores: Vectors, k: int) -> float:
     return float(np.partition(scores, len(scores) - k)[len(scores) - k])
 
 
-def rank(
-    segments: Sequence[Candidates],
-    query: npt.NDArray[np.float32],
-    origin: npt.NDArray[np.int_],
-    rows: npt.NDArray[np.int64],
-    k: int,
-) -> list[Match]:
-    """The k best rows by exact cosines, equal ones by segment and row; the other arguments as for `cosines`."""
-    scores = cosines([segment.vectors for segment in segments], query, origin, rows)
-    order = np.lexsort((rows, origin, -scores))[:k]
-    return list(map(Match, origin[order].tolist(), rows[order].tolist(), scores[order].tolist()))
+def rank(segments: Sequence[Candidates], queries: Vectors, origin: Places, rows: Places, k: int) -> list[list[Match]]:
+    """The k best rows of each query by exact cosines, equal ones by segment and row; arguments as for `cosines`."""
+    scores = cosines([segment.vectors for segment in segments], queries, origin, rows)
+    order = np.lexsort((rows, origin, -scores))[:, :k]
+    query = np.arange(len(queries))[:, None]
+    columns = (part[query, order].tolist() for part in (origin, rows, scores))
+    return [
+        [Match(*match) for match in zip(*query, strict=True) if match[1] >= 0] for query in zip(*columns, strict=True)
+    ]
 
 
-def cosines(
-    vectors: Sequence[StoredVectors],
-    query: npt.NDArray[np.float32],
-    origin: npt.NDArray[np.int_],
-    rows: npt.NDArray[np.int64],
-) -> npt.NDArray[np.float32]:
-    """Cosines (n,) of a unit vector and some rows, added up in double precision: the same in every company.
+def cosines(vectors: Sequence[StoredVectors], queries: Vectors, origin: Places, rows: Places) -> Vectors:
+    """Cosines of unit vectors and some rows each, added up in double precision: the same in every company.
 
     Args:
-        vectors: of each segment. query: (dim,). origin, rows: (n,) the segment and row of each.
+        vectors: of each segment.
+        queries: (n, dim).
+        origin, rows: (n, m) the segment and row of each; -1 for none.
+
+    Returns:
+        (n, m), -inf where there is none.
     """
-    scores = np.empty(len(rows), dtype=np.float32)
-    for number in set(origin.tolist()):
-        here = origin == number
-        scores[here] = (vectors[number].take(rows[here]).astype(np.float64) * query).sum(axis=1)  # (n of the segment,)
-    return scores.clip(-1, 1)
+    scores = np.full(rows.shape, -np.inf, dtype=np.float32)
+    for number in range(len(vectors)) if len(vectors) > 1 else [0]:
+        here = (rows >= 0) & (origin == number)
+        query, _ = np.nonzero(here)  # (rows of the segment,)
+        if len(query):
+            products = vectors[number].take(rows[here]).astype(np.float64) * queries[query]
+            scores[here] = products.sum(axis=1).clip(-1, 1)
+    return scores

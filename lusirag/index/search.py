@@ -99,9 +99,9 @@ def _exact(
     """The cosine of any passages, and which share of the query's weight they hold."""
 
     def score(matches: Sequence[flat.Match]) -> tuple[Scores, Scores]:
-        origin = np.array([match.segment for match in matches], dtype=np.int_)
-        rows = np.array([match.row for match in matches], dtype=np.int64)
-        cosines = flat.cosines([part.vectors for part in allowed], query, origin, rows)
+        origin = np.array([[match.segment for match in matches]], dtype=np.int64)
+        rows = np.array([[match.row for match in matches]], dtype=np.int64)
+        cosines = flat.cosines([part.vectors for part in allowed], query[None], origin, rows)[0]
         shares = [float(scored.scores[match.segment][match.row]) / scored.most for match in matches]
         return cosines.astype(np.float64), np.array(shares, dtype=np.float64)
 

@@ -2,8 +2,7 @@
 
 A structure's scores are rough, and rough in another way for each kind. So it only proposes: several times as many
 candidates as hits are taken from it, those that look best among all segments are scored again from the stored vectors,
-and ranked together with what exact search found elsewhere. Queries are answered one by one, because some structures
-give a query other candidates in the company of others; threads make up for it.
+and ranked together with what exact search found elsewhere.
 """
 
 from __future__ import annotations
@@ -11,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from lusirag.index import flat
 from lusirag.index.ann.records import SearchSettings
-from lusirag.index.ann.stored import Find, StoredStructure
+from lusirag.index.ann.stored import Find, Rows, StoredStructure
 from lusirag.index.engine import in_threads
 from lusirag.types import Vectors
 
@@ -26,6 +24,8 @@ EXACT_ROWS = 4096
 EXACT_ONE_IN = 10
 # Exact too where candidates would be more than one row in so many.
 _CANDIDATES_ONE_IN = 4
+# Candidates that are scored again at once; their vectors take 8 bytes a number.
+_ROWS_AT_ONCE = 1 << 13
 
 
 def nearest(
@@ -59,15 +59,21 @@ def nearest(
     found = flat.nearest(rest, queries, k) if any(part.rows for part in rest) else [[] for _ in queries]
     if not used or not len(queries):
         return found
-    _load(list(used.values()))
-    finders = {number: used[number].finder(settings, allowed[number].allowed, allowed[number].rows) for number in used}
-    depths = {number: structure.candidates_for(k, settings) for number, structure in used.items()}
-
-    def answer(query: npt.NDArray[np.float32], elsewhere: list[flat.Match]) -> list[flat.Match]:
-        return _answer(allowed, finders, depths, query, k, elsewhere)
-
+    in_threads(StoredStructure.load, [structure for structure in used.values() if not structure.loaded])
+    finders = {
+        number: (
+            structure.finder(settings, allowed[number].allowed, allowed[number].rows),
+            structure.candidates_for(k, settings),
+        )
+        for number, structure in used.items()
+    }
     queries = np.ascontiguousarray(queries, dtype=np.float32)
-    return in_threads(lambda each: answer(*each), zip(queries, found, strict=True))
+    at_once = max(1, _ROWS_AT_ONCE // max(depth for _, depth in finders.values()))
+    results: list[list[flat.Match]] = []
+    for start in range(0, len(queries), at_once):
+        part = slice(start, start + at_once)
+        results += _nearest(allowed, finders, queries[part], k, found[part])
+    return results
 
 
 def _exact(part: flat.Candidates, candidates: int) -> bool:
@@ -75,43 +81,43 @@ def _exact(part: flat.Candidates, candidates: int) -> bool:
     return part.rows <= few or candidates > part.rows // _CANDIDATES_ONE_IN
 
 
-def _load(structures: Sequence[StoredStructure]) -> None:
-    """Check and read several files at once: that is a pass over gigabytes when an index was just opened."""
-    in_threads(StoredStructure.load, [structure for structure in structures if not structure.loaded])
-
-
-def _answer(
+def _nearest(
     allowed: Sequence[flat.Candidates],
-    finders: dict[int, Find],
-    depths: dict[int, int],
-    query: npt.NDArray[np.float32],
+    finders: dict[int, tuple[Find, int]],
+    queries: Vectors,
     k: int,
-    elsewhere: list[flat.Match],
-) -> list[flat.Match]:
-    origin, rows, scores = [], [], []
-    short = []
-    found = in_threads(lambda number: finders[number](query, depths[number]), finders)
-    for number, (rough, here) in zip(finders, found, strict=True):
-        if len(here) < k:  # each segment searched this way has more rows than k
-            short.append(number)
-            continue
-        origin.append(np.full(len(here), number))
-        rows.append(here)
-        scores.append(rough)
-    if short:
-        parts = [part if number in short else part._replace(rows=0) for number, part in enumerate(allowed)]
-        elsewhere = elsewhere + flat.nearest(parts, query[None], k)[0]
-    proposed: list[flat.Match] = []
-    if rows:
-        best = _largest(np.concatenate(scores), max(depths.values()))
-        proposed = flat.rank(allowed, query, np.concatenate(origin)[best], np.concatenate(rows)[best], k)
-    if not elsewhere:
-        return proposed
-    return sorted([*proposed, *elsewhere], key=lambda match: (-match.score, match.segment, match.row))[:k]
+    elsewhere: Sequence[list[flat.Match]],
+) -> list[list[flat.Match]]:
+    """The answers to some queries: from the structures that `finders` search, and what was found elsewhere."""
+
+    def find(number: int) -> tuple[Vectors, Rows]:
+        run, depth = finders[number]
+        return run(queries, depth)
+
+    found = in_threads(find, finders) if len(queries) == 1 else [find(number) for number in finders]
+    # Each segment that is searched this way has more rows than k: one that gives fewer is searched exactly.
+    short = [np.count_nonzero(rows >= 0, axis=1) < k for _, rows in found]
+    scores = np.concatenate([part for part, _ in found], axis=1)  # (n, m of all segments)
+    rows = np.concatenate(
+        [np.where(few[:, None], -1, part) for few, (_, part) in zip(short, found, strict=True)], axis=1
+    )
+    origin = np.repeat(list(finders), [part.shape[1] for _, part in found])[None].repeat(len(queries), axis=0)
+    most = max(depth for _, depth in finders.values())
+    if (width := rows.shape[1]) > most:  # those that look best, in no order
+        query = np.arange(len(queries))[:, None]
+        best = np.argpartition(np.where(rows < 0, -np.inf, scores), width - most, axis=1)[:, width - most :]
+        origin, rows = origin[query, best], rows[query, best]
+    proposed = flat.rank(allowed, queries, origin, rows, k)
+    results = []
+    for at, (here, there) in enumerate(zip(proposed, elsewhere, strict=True)):
+        if again := {number for number, few in zip(finders, short, strict=True) if few[at]}:
+            parts = [part if number in again else part._replace(rows=0) for number, part in enumerate(allowed)]
+            there = there + flat.nearest(parts, queries[at : at + 1], k)[0]
+        results.append(_merged(here, there, k))
+    return results
 
 
-def _largest(scores: npt.NDArray[np.float32], count: int) -> npt.NDArray[np.int64]:
-    """Places of the `count` largest scores, in no order."""
-    if len(scores) <= count:
-        return np.arange(len(scores))
-    return np.argpartition(-scores, count - 1)[:count]
+def _merged(here: list[flat.Match], there: list[flat.Match], k: int) -> list[flat.Match]:
+    if not there:
+        return here
+    return sorted([*here, *there], key=lambda match: (-match.score, match.segment, match.row))[:k]

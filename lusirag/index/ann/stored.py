@@ -12,12 +12,13 @@ import numpy.typing as npt
 
 from lusirag.index.ann.kinds import reason
 from lusirag.index.ann.records import SearchSettings
-from lusirag.index.engine import load_faiss
+from lusirag.index.engine import in_threads, load_faiss
 from lusirag.index.files import FileRecord, checksum_of, damaged
 from lusirag.index.tombstones import Bitmap
+from lusirag.types import Vectors
 
 Rows = npt.NDArray[np.int64]
-Find = Callable[[npt.NDArray[np.float32], int], tuple[npt.NDArray[np.float32], Rows]]
+Find = Callable[[Vectors, int], tuple[Vectors, Rows]]
 
 # Candidates that are scored again for one hit, by what the structure knows of a vector: 8 bits a number, or about one.
 _FINE, _COARSE = 2, 10
@@ -95,7 +96,8 @@ class StoredStructure:
             count: how many those are. Where only some are, the search looks harder in the same measure.
 
         Returns:
-            A function of a query (dim,) and a number m: approximate inner products (at most m) and rows, best first.
+            A function of queries (n, dim) and a number m: approximate inner products and rows, both (n, m), best first;
+            the row is -1 where fewer were found. What it finds for a query does not depend on the others.
         """
         self.load()
         faiss = load_faiss()
@@ -107,25 +109,29 @@ class StoredStructure:
             parameters = self._unfiltered[settings] = _parameters(faiss, self._index, settings, 1.0, None)
 
         # NOTE: FAISS holds bare pointers to the selector and the bitmap; this function keeps both alive.
-        def find(query: npt.NDArray[np.float32], m: int) -> tuple[npt.NDArray[np.float32], Rows]:
-            scores, rows = self._search(query[None], m, parameters)
-            scores, rows = scores[0] * self._sign, rows[0]
-            kept = rows >= 0
+        def find(queries: Vectors, m: int) -> tuple[Vectors, Rows]:
+            scores, rows = self._search(queries, m, parameters)
             if selector is not None and not self._selects:
-                kept &= (allowed[rows >> 3] >> (rows & 7).astype(np.uint8)) & 1 > 0
-            return scores[kept], rows[kept]
+                rows = np.where((allowed[rows >> 3] >> (rows & 7).astype(np.uint8)) & 1 > 0, rows, -1)
+            return np.where(rows < 0, -np.inf, scores * self._sign), rows
 
-        return find
+        def find_each(queries: Vectors, m: int) -> tuple[Vectors, Rows]:
+            found = in_threads(lambda query: find(query[None], m), queries)
+            scores, rows = zip(*found, strict=True)
+            return np.concatenate(scores), np.concatenate(rows)
 
-    def _search(self, query: npt.NDArray[np.float32], m: int, parameters: Any) -> tuple[Any, Rows]:
+        # NOTE: lists are chosen, and fast-scan codes compared, a little differently for a query in company.
+        return find if self.factory.startswith("HNSW") else find_each
+
+    def _search(self, queries: Vectors, m: int, parameters: Any) -> tuple[Any, Rows]:
         if self._selects:
             try:
-                found: tuple[Any, Rows] = self._index.search(query, m, params=parameters)
+                found: tuple[Any, Rows] = self._index.search(queries, m, params=parameters)
                 return found
             except RuntimeError:
                 # Some structures take no parameters (NSG, refined ones): what may not be found is left out afterwards.
                 self._selects = False
-        plain: tuple[Any, Rows] = self._index.search(query, m)
+        plain: tuple[Any, Rows] = self._index.search(queries, m)
         return plain
 
 

@@ -288,7 +288,7 @@ def test_settings_reach_faiss(index: Index) -> None:
     expected = exact(index, QUERIES, 10)
     for settings in (few, many):
         find = structure.finder(settings, allowed, ROWS)
-        rows = [find(query, 10)[1] for query in queries]
+        rows = find(queries, 10)[1]
         names = [{f"d{row}" for row in each.tolist()} for each in rows]
         shares.append(
             np.mean([len(each & {name for name, _ in best}) for each, best in zip(names, expected, strict=True)])
