@@ -17,6 +17,7 @@ from fake_embedder import FakeEmbedder, SplittingEmbedder, vectors_of
 
 from lusirag.errors import IndexStateError, InvalidArgumentError
 from lusirag.index import Index, segment
+from lusirag.index.engine import load_faiss
 from lusirag.index.filters import masks
 from lusirag.index.recent import Recent
 from lusirag.types import Document
@@ -248,6 +249,19 @@ def test_few_rows_are_copied_out_with_the_same_ranking(index: Index, monkeypatch
                 assert index.search_many(["q", "text 3"], k=k, where=where) == copied
                 patched.setattr(scan, "FEW", 8)
                 assert index.search_many(["q", "text 3"], k=k, where=where) == copied
+
+
+def test_segments_filtered_at_once_give_the_same(books: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    wheres = [f"year > {year} AND {year} = {year}" for year in range(1985, 2000)]
+    expected = [found(books, where) for where in wheres]
+    assert len({tuple(each) for each in expected}) > 3
+    monkeypatch.setattr(masks, "_ROWS_WORTH_THREADS", 0)
+    faiss = load_faiss()
+    threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(4)
+    with Index.open(books.path, FakeEmbedder()) as fresh:
+        assert [found(fresh, where) for where in wheres] == expected
+    faiss.omp_set_num_threads(threads)
 
 
 def test_threads_filter_at_once(books: Index) -> None:
