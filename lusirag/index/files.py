@@ -6,6 +6,7 @@ import errno
 import hashlib
 import logging
 import os
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -27,11 +28,13 @@ class FileRecord:
         path: relative to the index directory, with forward slashes.
         bytes: its size.
         checksum: BLAKE2b of its content, 16 bytes in hexadecimal.
+        crc32: of its content, much quicker to compute: for large files that are checked when first read (format 3).
     """
 
     path: str
     bytes: int
     checksum: str
+    crc32: int | None = None
 
 
 class ChecksumWriter:
@@ -40,7 +43,7 @@ class ChecksumWriter:
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self._digest = hashlib.blake2b(digest_size=16)
-        self._bytes = 0
+        self._bytes = self._crc32 = 0
         self.closed = False
 
     def write(self, data: Any) -> int:
@@ -48,6 +51,7 @@ class ChecksumWriter:
         view = memoryview(data).cast("B")
         self._file.write(view)
         self._digest.update(view)
+        self._crc32 = zlib.crc32(view, self._crc32)
         self._bytes += len(view)
         return len(view)
 
@@ -65,7 +69,7 @@ class ChecksumWriter:
 
     def record(self, path: str) -> FileRecord:
         """What was written so far, as the manifest's entry for `path`."""
-        return FileRecord(path, self._bytes, self._digest.hexdigest())
+        return FileRecord(path, self._bytes, self._digest.hexdigest(), self._crc32)
 
 
 @contextmanager
@@ -126,9 +130,11 @@ def checksum(path: Path) -> str:
     return digest.hexdigest()
 
 
-def checksum_of(content: Any) -> str:
-    """The same of bytes in memory, or of a memory map."""
-    return hashlib.blake2b(content, digest_size=16).hexdigest()
+def is_unaltered(content: Any, record: FileRecord) -> bool:
+    """Whether bytes in memory, or a memory map, are what a file should hold; as quickly as can be said."""
+    if record.crc32 is not None:
+        return zlib.crc32(content) == record.crc32
+    return hashlib.blake2b(content, digest_size=16).hexdigest() == record.checksum
 
 
 def problem_with(directory: Path, record: FileRecord, *, full: bool) -> str | None:

@@ -176,6 +176,9 @@ def _render(manifest: Manifest, version: int) -> bytes:
         del fields["vectors"], fields["ann"]["latency_ms"]
         if fields["ann"]["recall"]:
             del fields["ann"]["recall"]["milliseconds"]
+        for segment in fields["segments"]:
+            for file in (*segment["files"], *([segment["tombstones"]] if segment["tombstones"] else [])):
+                del file["crc32"]
     if version == 1:
         del fields["lexical"]
         fields["ann"] = _EXACT_ONLY

@@ -1,7 +1,8 @@
 """Merging adjacent segments: fewer files to search, and the space of deleted passages back. Row order stays.
 
-The policy is that of log-structured merge trees: as soon as eight adjacent segments are of about one size (within a
-factor of eight) they become one, so a passage is rewritten only a few times however large the index grows.
+Eight adjacent segments become one, the smallest first, where the new one is at least twice as large as each of them: so
+a passage is rewritten only a few times, however large the index grows and however little comes at once. Segments that
+together are nearly as large as one may be become that one.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from lusirag.index.segment import Segment, largest_segment
 from lusirag.index.writer import Writer
 
 FACTOR = 8
+_FULL = 0.9
 
 
 def next_merge(segments: Sequence[Segment], max_rows: int) -> slice | None:
@@ -30,16 +32,24 @@ def next_merge(segments: Sequence[Segment], max_rows: int) -> slice | None:
     for number, segment in enumerate(segments):
         if 2 * segment.record.deleted_rows > segment.record.rows:
             return slice(number, number + 1)
-    tiers = [_tier(segment, max_rows) for segment in segments]
-    for tier in sorted({tier for tier in tiers if tier is not None}):
-        start = 0
-        for number in range(len(tiers) + 1):
-            small = tiers[number] if number < len(tiers) else None
-            if small is not None and small <= tier:
-                continue
-            if number - start >= FACTOR:
-                return _fitting(segments, start, number, max_rows)
-            start = number + 1
+    found: list[tuple[int, int, int]] = [
+        each for start in range(len(segments)) if (each := _run(segments, start, max_rows))
+    ]
+    return slice(*min(found)[1:]) if found else None
+
+
+def _run(segments: Sequence[Segment], start: int, max_rows: int) -> tuple[int, int, int] | None:
+    """The shortest run of segments from `start` on that is worth merging: its rows, its start and its end."""
+    rows = largest = 0
+    for number in range(start, len(segments)):
+        more = segments[number].live_rows
+        if 2 * more > max_rows or rows + more > max_rows:
+            return None
+        rows, largest = rows + more, max(largest, more)
+        # What would be more than half as large as can be is never merged again, so it should be nearly full.
+        enough = rows >= _FULL * max_rows or (number + 1 - start >= FACTOR and 2 * rows <= max_rows)
+        if enough and rows >= 2 * largest:
+            return rows, start, number + 1
     return None
 
 
@@ -104,11 +114,6 @@ def write_live(writer: Writer, segments: Sequence[Segment], postings: Sequence[P
         live = (~segment.deleted for segment in segments)
         counted = merged_postings(list(zip(postings, live, strict=True)))
     return writer.add_segment(_live_batches(segments, schema), schema, vectors, _live_keys(segments), counted)
-
-
-def _tier(segment: Segment, max_rows: int) -> int | None:
-    rows = segment.live_rows
-    return None if 2 * rows > max_rows else int(np.log(max(rows, 1)) / np.log(FACTOR))
 
 
 def _fitting(segments: Sequence[Segment], start: int, stop: int, max_rows: int) -> slice:

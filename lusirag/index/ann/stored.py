@@ -13,7 +13,7 @@ import numpy.typing as npt
 from lusirag.index.ann.kinds import reason
 from lusirag.index.ann.records import SearchSettings
 from lusirag.index.engine import in_threads, load_faiss
-from lusirag.index.files import FileRecord, checksum_of, damaged
+from lusirag.index.files import FileRecord, damaged, is_unaltered
 from lusirag.index.tombstones import Bitmap
 from lusirag.types import Vectors
 
@@ -64,7 +64,7 @@ class StoredStructure:
         with self._lock:
             if self._index is not None:
                 return
-            if checksum_of(self._bytes) != self._record.checksum:
+            if not is_unaltered(self._bytes, self._record):
                 raise damaged(
                     self._directory, f"{self._record.path} was altered: its checksum is not the one in manifest.json"
                 )

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 from fake_embedder import FakeEmbedder, documents, vectors_of
@@ -74,3 +77,28 @@ def test_a_damaged_vector_does_not_get_a_new_checksum(
         with pytest.raises(IndexStateError, match=r"damaged: segments/000001: the vector of row 30 was altered"):
             Index.open(index.path, embedder).compact()
         assert [part.name for part in (index.path / "segments").iterdir()] == ["000001"]
+
+
+@pytest.mark.parametrize(
+    ("steps", "count", "most_segments", "most_rewritten"),
+    [([1], 5000, 20, 12), ([100], 3000, 20, 7), ([4096], 250, 20, 2), ([1, 1, 1, 4096], 1000, 40, 4)],
+)
+def test_segments_stay_few_and_are_seldom_rewritten(
+    steps: list[int], count: int, most_segments: int, most_rewritten: float
+) -> None:
+    most, rewritten = 174_762, 0
+    draw = np.random.default_rng(0)
+    sizes: list[int] = []
+    for _ in range(count):
+        sizes.append(int(draw.choice(steps)))
+        while (run := merge.next_merge([sized(rows) for rows in sizes], most)) is not None:
+            rewritten += sum(sizes[run])
+            sizes[run] = [sum(sizes[run])]
+        assert len(sizes) <= most_segments
+    assert rewritten <= most_rewritten * sum(sizes)
+    assert all(0.9 * most <= rows <= most for rows in sizes if 2 * rows > most)
+    assert (2 * max(sizes) > most) == (sum(sizes) > most)
+
+
+def sized(rows: int) -> Any:
+    return SimpleNamespace(live_rows=rows, record=SimpleNamespace(rows=rows, deleted_rows=0))
