@@ -1,0 +1,105 @@
+"""Any LangChain embedding model as what an index needs of one, and the other way round."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+from langchain_core.embeddings import Embeddings
+
+from langchain_lusirag.embeddings import LusiferEmbeddings
+from lusirag.errors import InvalidArgumentError, ModelError
+from lusirag.types import Encoder, Vectors
+
+EmbedDocuments = Callable[[list[str]], list[list[float]]]
+
+_PROBE = "How long is a vector of this model?"
+_NAMES = ("model_name", "model", "model_id", "deployment")
+
+
+class LangChainEncoder:
+    """A LangChain embedding model as an `Encoder`. Its dimension is found by embedding one sentence.
+
+    An index recognises it by its class, the name of its model and its dimension; LangChain tells nothing else. Another
+    model under the same name is therefore not noticed.
+
+    Args:
+        embeddings: any.
+        name: what to record as the model's name; that of its class and model when None.
+
+    Raises:
+        ModelError: it does not return a vector.
+    """
+
+    max_tokens = 2**31 - 1  # LangChain does not say what a model reads
+
+    def __init__(self, embeddings: Embeddings, *, name: str | None = None) -> None:
+        self._embeddings = embeddings
+        self._embed: EmbedDocuments = embeddings.embed_documents
+        self.name = name or _name_of(embeddings)
+        probe = np.asarray(embeddings.embed_query(_PROBE))
+        if probe.ndim != 1 or not len(probe):
+            raise ModelError(f"{self.name} returned shape {probe.shape} for a query; an embedding must be one vector")
+        self.dimension = len(probe)
+        described = f"{self.name} {self.dimension}".encode()
+        self.fingerprint = f"langchain:{hashlib.blake2b(described, digest_size=16).hexdigest()}"
+
+    def encode_queries(self, texts: Sequence[str], *, instruction: str | None = None) -> Vectors:
+        """Unit vectors (n, dim).
+
+        Raises:
+            InvalidArgumentError: an instruction, which LangChain's interface cannot pass on.
+        """
+        if instruction is not None:
+            raise InvalidArgumentError(f"{self.name} takes no instruction; leave it out, or use LusiferEmbeddings")
+        return self._unit([self._embeddings.embed_query(text) for text in texts])
+
+    def encode_documents(self, texts: Sequence[str]) -> Vectors:
+        """Unit vectors (n, dim)."""
+        return self._unit(self._embed(list(texts)) if texts else [])
+
+    @contextmanager
+    def embedding_by(self, embed: EmbedDocuments) -> Iterator[None]:
+        """Let another function embed documents for a while."""
+        self._embed = embed
+        try:
+            yield
+        finally:
+            self._embed = self._embeddings.embed_documents
+
+    def _unit(self, rows: list[list[float]]) -> Vectors:
+        """Rows at unit length; what is no vector, or a zero one, is left for the index to refuse."""
+        vectors = np.asarray(rows, dtype=np.float32).reshape(len(rows), -1)
+        if not len(vectors):
+            return np.empty((0, self.dimension), dtype=np.float32)
+        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+        unit: Vectors = vectors / np.where(norms > 0, norms, np.float32(1))
+        return unit
+
+
+def as_embeddings(embedding: Embeddings | Encoder) -> Embeddings:
+    """What LangChain sees of a model.
+
+    Raises:
+        InvalidArgumentError: it is no embedding model.
+    """
+    if isinstance(embedding, Embeddings):
+        return embedding
+    if isinstance(embedding, Encoder):
+        return LusiferEmbeddings(embedder=embedding)
+    raise InvalidArgumentError(
+        f"embedding is {embedding!r}; give LusiferEmbeddings, any LangChain Embeddings, or a lusirag Embedder"
+    )
+
+
+def as_encoder(embeddings: Embeddings) -> Encoder:
+    """What an index sees of a model."""
+    return embeddings.embedder if isinstance(embeddings, LusiferEmbeddings) else LangChainEncoder(embeddings)
+
+
+def _name_of(embeddings: Embeddings) -> str:
+    names = (getattr(embeddings, name, None) for name in _NAMES)
+    model = next((name for name in names if isinstance(name, str)), "")
+    return f"{type(embeddings).__name__}({model})"

@@ -1,0 +1,101 @@
+"""`LusiragRetriever`: an index as a LangChain retriever, with all stages of lusirag's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
+from langchain_core.documents import Document
+from langchain_core.retrievers import BaseRetriever
+from langchain_core.runnables import run_in_executor
+from pydantic import PrivateAttr
+
+from langchain_lusirag.documents import from_hit
+from langchain_lusirag.filters import where_of
+from langchain_lusirag.reranking import as_reranker
+from langchain_lusirag.vectorstores import LusiragVectorStore
+from lusirag.errors import InvalidArgumentError
+from lusirag.index import Fusion, Index
+from lusirag.retrieval import Retriever
+
+_AT_INVOKE = ("k", "mode", "where", "languages", "instruction", "fusion")
+
+
+class LusiragRetriever(BaseRetriever):
+    """Finds passages of an index: by meaning, by words or both, then reranked, grouped and diversified.
+
+    `invoke(query, k=..., languages=...)` takes k, mode, where, languages, instruction and fusion for one call.
+
+    Attributes:
+        index: a directory, also one that `lusirag index` made; an open `Index`; or a `LusiragVectorStore`.
+        k: how many documents.
+        mode: "dense", "lexical" or "hybrid".
+        where: a dict or SQL, as the filter of `LusiragVectorStore`.
+        languages: BCP 47 tags; only passages in one of them.
+        instruction, fusion: as for `Index.search`.
+        rerank: a cross-encoder by name or directory, a lusirag reranker, or any object with score(query, hits).
+        candidates, diversity, group_documents: as for `lusirag.Retriever`.
+
+    Raises:
+        InvalidArgumentError: one of these is out of range.
+        IndexStateError: the directory holds no index.
+        ModelError: the cross-encoder cannot be loaded.
+    """
+
+    index: Any
+    k: int = 4
+    mode: str = "dense"
+    where: Any = None
+    languages: Sequence[str] | None = None
+    instruction: str | None = None
+    fusion: Fusion | str = "weighted"
+    rerank: Any = None
+    candidates: int | None = None
+    diversity: float = 0.0
+    group_documents: bool = False
+
+    _index: Index = PrivateAttr()
+    _retriever: Retriever = PrivateAttr()
+
+    def __init__(self, **fields: Any) -> None:
+        super().__init__(**fields)
+        # NOTE: here and not in a validator, whose errors pydantic would wrap into several lines.
+        self._index = _opened(self.index)
+        self._retriever = Retriever(
+            self._index,
+            reranker=None if self.rerank is None else as_reranker(self.rerank),
+            candidates=self.candidates,
+            diversity=self.diversity,
+            group_documents=self.group_documents,
+        )
+
+    def _get_relevant_documents(
+        self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **options: Any
+    ) -> list[Document]:
+        return self._found(query, options)
+
+    async def _aget_relevant_documents(
+        self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, **options: Any
+    ) -> list[Document]:
+        return await run_in_executor(None, self._found, query, options)
+
+    def _found(self, query: str, options: dict[str, Any]) -> list[Document]:
+        if unknown := [name for name in options if name not in _AT_INVOKE]:
+            raise InvalidArgumentError(f"there is no option {unknown[0]!r} here; it takes {', '.join(_AT_INVOKE)}")
+        asked = {name: options.get(name, getattr(self, name)) for name in _AT_INVOKE}
+        if not len(self._index):
+            return []
+        asked["where"] = where_of(asked["where"], lambda: self._index.info()["columns"])
+        return [from_hit(hit) for hit in self._retriever.search(query, **asked)]
+
+
+def _opened(index: Any) -> Index:
+    if isinstance(index, LusiragVectorStore):
+        return index.index
+    if isinstance(index, str | Path):
+        return Index.open(index, read_only=True)
+    if not isinstance(index, Index):
+        raise InvalidArgumentError(f"index is {index!r}; give a directory, an Index or a LusiragVectorStore")
+    return index
