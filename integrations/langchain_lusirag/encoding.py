@@ -70,12 +70,21 @@ class LangChainEncoder:
             self._embed = self._embeddings.embed_documents
 
     def _unit(self, rows: list[list[float]]) -> Vectors:
-        """Rows at unit length; what is no vector, or a zero one, is left for the index to refuse."""
-        vectors = np.asarray(rows, dtype=np.float32).reshape(len(rows), -1)
-        if not len(vectors):
+        """Rows (n, dim) at unit length; a zero one is left for the index to refuse.
+
+        Raises:
+            ModelError: they are something else.
+        """
+        if not len(rows):
             return np.empty((0, self.dimension), dtype=np.float32)
-        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-        unit: Vectors = vectors / np.where(norms > 0, norms, np.float32(1))
+        try:
+            vectors = np.asarray(rows, dtype=np.float32)
+        except (TypeError, ValueError):
+            vectors = np.empty(0, dtype=np.float32)
+        if vectors.ndim != 2 or vectors.shape[1] != self.dimension:
+            raise ModelError(f"{self.name} returned something else than vectors of {self.dimension} numbers")
+        norms = np.linalg.norm(vectors, axis=1, keepdims=True)  # (n, 1)
+        unit: Vectors = np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)
         return unit
 
 

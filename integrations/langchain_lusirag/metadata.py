@@ -60,13 +60,15 @@ def to_json(metadata: Mapping[str, Any], place: str) -> str:
     """
     try:
         return json.dumps(_tagged(metadata, place, "metadata"))
-    except RecursionError:
-        raise InvalidArgumentError(f"{place}: its metadata is nested too deep; store it with fewer levels") from None
+    except InvalidArgumentError:
+        raise
+    except (RecursionError, ValueError) as error:  # nested too deep, or a number of thousands of digits
+        raise InvalidArgumentError(f"{place}: its metadata cannot be kept ({error}); convert it to str") from None
 
 
 def from_json(text: str) -> dict[str, Any]:
     """The metadata that `to_json` wrote."""
-    metadata: dict[str, Any] = json.loads(text, object_hook=_untagged)
+    metadata: dict[str, Any] = _untagged(json.loads(text))
     return metadata
 
 
@@ -131,7 +133,7 @@ def _as_float(value: float | None) -> float | None:
     try:
         return None if value is None else float(value)
     except OverflowError:
-        return math.copysign(math.inf, value or 0)
+        return math.inf if value and value > 0 else -math.inf
 
 
 def _can_name(name: str) -> bool:
@@ -169,12 +171,17 @@ def _tagged(value: Any, place: str, path: str) -> Any:
     )
 
 
-def _untagged(items: dict[str, Any]) -> Any:
-    if len(items) != 1:
-        return items
-    tag, value = next(iter(items.items()))
+def _untagged(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_untagged(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    tag, inner = next(iter(value.items())) if len(value) == 1 else (None, None)
     if tag == _DATETIME:
-        return datetime.fromisoformat(value)
+        return datetime.fromisoformat(str(inner))
     if tag == _DATE:
-        return date.fromisoformat(value)
-    return tuple(value) if tag == _TUPLE else value if tag == _DICT else items
+        return date.fromisoformat(str(inner))
+    if tag == _TUPLE:
+        return tuple(_untagged(inner))
+    items = inner if tag == _DICT and isinstance(inner, dict) else value
+    return {key: _untagged(item) for key, item in items.items()}

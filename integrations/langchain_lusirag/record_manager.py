@@ -27,7 +27,8 @@ _WAIT_S = 30.0  # for another process that writes
 class SqliteRecordManager(RecordManager):
     """Remembers which documents an indexing run has written, so that the next one writes only what has changed.
 
-    Any number of threads and processes may share a file. Its time never goes back, whatever the clock does.
+    Any number of threads and processes may share a file. Its time is later than every record, though the clock may
+    go back.
 
     Args:
         namespace: which records are meant; one file can hold those of several indexes.

@@ -33,7 +33,8 @@ class LusiragVectorStore(VectorStore):
     """Documents in an index directory, found by meaning, by words, or both, in any language.
 
     What is added is durable when the method returns, and a document comes back equal, metadata included. Any number of
-    threads may use a store, and any number of processes may read one directory; one process at a time writes.
+    threads may use a store, and any number of processes may read one directory; one process at a time writes, and the
+    others see that after `refresh`.
 
     Searches take, beside k:
 
@@ -46,8 +47,8 @@ class LusiragVectorStore(VectorStore):
 
     Args:
         embedding: LusiferEmbeddings, any LangChain embedding model, or a lusirag `Embedder`.
-        path: the index directory, made when there is none; or an open `Index`. None keeps the documents in a temporary
-            directory for as long as the store lives.
+        path: the index directory, made when there is none. None keeps the documents in a temporary directory for as
+            long as the store lives.
         chunk_tokens: for a new index: 0 keeps documents as they are, since LangChain's splitters have split them, and
             what is longer than the model reads is cut; None or a number splits them as `Index.create` does, and hits
             are passages with ids such as "<document id>#1".
@@ -61,7 +62,7 @@ class LusiragVectorStore(VectorStore):
     def __init__(
         self,
         embedding: Embeddings | Encoder,
-        path: str | Path | Index | None = None,
+        path: str | Path | None = None,
         *,
         chunk_tokens: int | None = 0,
         ann: str = "auto",
@@ -70,10 +71,6 @@ class LusiragVectorStore(VectorStore):
     ) -> None:
         self._embeddings = as_embeddings(embedding)
         self._writing = threading.Lock()
-        if isinstance(path, Index):
-            self.index = path
-            self._encoder = path.embedder
-            return
         self._encoder = as_encoder(self._embeddings)
         directory = self._temporary() if path is None else Path(path)
         if (directory / MANIFEST_FILE).exists():
@@ -83,6 +80,11 @@ class LusiragVectorStore(VectorStore):
                 directory, self._encoder, chunk_tokens=chunk_tokens, ann=ann, memory=memory,
                 vectors=vectors,  # type: ignore[arg-type]
             )  # fmt: skip
+
+    def refresh(self) -> None:
+        """Open the index again, to see what other processes have written."""
+        with self._writing:
+            self.index = Index.open(self.index.path, self._encoder)
 
     @property
     def embeddings(self) -> Embeddings:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -79,12 +78,12 @@ def _document_index(directory: Path) -> LusiragDocumentIndex:
 @pytest.mark.filterwarnings("ignore:The class `LusiragDocumentIndex` is in beta")
 class TestDocumentIndex(DocumentIndexerTestSuite):
     @pytest.fixture
-    def index(self, tmp_path: Path) -> Iterator[DocumentIndex]:
-        yield _document_index(tmp_path / "index")
+    def index(self, tmp_path: Path) -> DocumentIndex:
+        return _document_index(tmp_path / "index")
 
 
 @pytest.mark.filterwarnings("ignore:The class `LusiragDocumentIndex` is in beta")
 class TestAsyncDocumentIndex(AsyncDocumentIndexTestSuite):
     @pytest.fixture
-    def index(self, tmp_path: Path) -> Iterator[DocumentIndex]:
-        yield _document_index(tmp_path / "index")
+    def index(self, tmp_path: Path) -> DocumentIndex:
+        return _document_index(tmp_path / "index")
