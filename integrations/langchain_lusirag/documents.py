@@ -11,7 +11,7 @@ import pyarrow as pa
 from langchain_core.documents import Document
 
 import lusirag
-from langchain_lusirag.metadata import METADATA_COLUMN, columns_of, from_json, to_json
+from langchain_lusirag.metadata import METADATA_COLUMN, columns_of, from_json, is_text, to_json
 from lusirag.errors import InvalidArgumentError
 from lusirag.types import Hit
 
@@ -80,6 +80,10 @@ def _checked(document: Document, name: str, at: int) -> str:
     place = f"document {at + 1} (id {name!r})"
     if not document.page_content.strip():
         raise InvalidArgumentError(f"{place} has no text; leave out documents whose page_content is blank")
+    if not isinstance(name, str) or not name.strip() or not is_text(name) or "\0" in name:
+        raise InvalidArgumentError(f"{place} cannot have this id; give a str that is not blank, without NUL characters")
+    if "\0" in document.page_content:
+        raise InvalidArgumentError(f"{place} has a NUL character in its text; remove it, as by replace('\\0', '')")
     return to_json(document.metadata, place)
 
 
@@ -110,7 +114,7 @@ def _language(metadata: Mapping[str, Any]) -> str | None:
 
 def _source(metadata: Mapping[str, Any]) -> str | None:
     value = metadata.get("source")
-    return value if isinstance(value, str) and value.isprintable() else None
+    return value if isinstance(value, str) and is_text(value) else None
 
 
 def _other_metadata(found: Hit | lusirag.Document) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -12,8 +12,6 @@ from langchain_core.embeddings import Embeddings
 from langchain_lusirag.embeddings import LusiferEmbeddings
 from lusirag.errors import InvalidArgumentError, ModelError
 from lusirag.types import Encoder, Vectors
-
-EmbedDocuments = Callable[[list[str]], list[list[float]]]
 
 _PROBE = "How long is a vector of this model?"
 _NAMES = ("model_name", "model", "model_id", "deployment")
@@ -37,7 +35,7 @@ class LangChainEncoder:
 
     def __init__(self, embeddings: Embeddings, *, name: str | None = None) -> None:
         self._embeddings = embeddings
-        self._embed: EmbedDocuments = embeddings.embed_documents
+        self._known: Mapping[str, list[float]] = {}
         self.name = name or _name_of(embeddings)
         probe = np.asarray(embeddings.embed_query(_PROBE))
         if probe.ndim != 1 or not len(probe):
@@ -57,17 +55,27 @@ class LangChainEncoder:
         return self._unit([self._embeddings.embed_query(text) for text in texts])
 
     def encode_documents(self, texts: Sequence[str]) -> Vectors:
-        """Unit vectors (n, dim)."""
-        return self._unit(self._embed(list(texts)) if texts else [])
+        """Unit vectors (n, dim).
+
+        Raises:
+            ModelError: the model returns something else than a vector for each text.
+        """
+        known = self._known
+        new = [text for text in dict.fromkeys(texts) if text not in known]
+        rows = self._embeddings.embed_documents(new) if new else []
+        if len(rows) != len(new):
+            raise ModelError(f"{self.name} returned {len(rows)} vectors for {len(new)} texts; one for each is needed")
+        found = {**known, **dict(zip(new, rows, strict=True))}
+        return self._unit([found[text] for text in texts])
 
     @contextmanager
-    def embedding_by(self, embed: EmbedDocuments) -> Iterator[None]:
-        """Let another function embed documents for a while."""
-        self._embed = embed
+    def knowing(self, vectors: Mapping[str, list[float]]) -> Iterator[None]:
+        """Take these vectors of documents for a while, instead of embedding the texts."""
+        self._known = vectors
         try:
             yield
         finally:
-            self._embed = self._embeddings.embed_documents
+            self._known = {}
 
     def _unit(self, rows: list[list[float]]) -> Vectors:
         """Rows (n, dim) at unit length; a zero one is left for the index to refuse.

@@ -92,19 +92,26 @@ def hits_that_pass(find: Callable[[int], Sequence[Hit]], k: int, passes: Predica
         k: how many to return.
         passes: called once with each candidate.
     """
-    depth, seen = max(_MORE * k, _LEAST), 0
-    found: list[Hit] = []
+    depth = max(_MORE * k, _LEAST)
+    passed: dict[str, bool] = {}
     while True:
         hits = find(depth)
-        for hit in hits[seen:]:
-            document = from_hit(hit)
-            if passes(Candidate(id=document.id, page_content=document.page_content, metadata=document.metadata)):
+        found: list[Hit] = []
+        for hit in hits:
+            if hit.id not in passed:
+                passed[hit.id] = bool(passes(_candidate(hit)))
+            if passed[hit.id]:
                 found.append(hit)
-                if len(found) == k:
-                    return found
+            if len(found) == k:
+                return found
         if len(hits) < depth:
             return found
-        depth, seen = depth * _MORE, len(hits)
+        depth *= _MORE
+
+
+def _candidate(hit: Hit) -> Candidate:
+    document = from_hit(hit)
+    return Candidate(id=document.id, page_content=document.page_content, metadata=document.metadata)
 
 
 def _renamed(where: Mapping[str, Any], columns: Callable[[], Mapping[str, str]]) -> dict[str, Any]:

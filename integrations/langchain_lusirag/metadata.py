@@ -77,6 +77,15 @@ def column_name(key: str) -> str:
     return f"{key}_" if key.rstrip("_") in RESERVED or key in RESERVED else key
 
 
+def is_text(text: str) -> bool:
+    """Whether Arrow can hold a str: half of a surrogate pair it cannot, though JSON can."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def columns_of(metadatas: Sequence[Mapping[str, Any]], known: Mapping[str, str]) -> dict[str, pa.Array]:
     """The typed columns of some documents' metadata, (n,) each, without those whose values fit none.
 
@@ -123,7 +132,7 @@ def _kind(value: Any) -> str:
     if isinstance(value, int | float):
         return "number"
     if isinstance(value, str):
-        return "text" if _is_unicode(value) else "other"
+        return "text" if is_text(value) else "other"
     if isinstance(value, datetime):
         return "time" if value.tzinfo is None else "time with zone"
     return "date" if isinstance(value, date) else "other"
@@ -137,15 +146,7 @@ def _as_float(value: float | None) -> float | None:
 
 
 def _can_name(name: str) -> bool:
-    return bool(name) and "\0" not in name and _is_unicode(name)
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # half of a surrogate pair, which JSON can hold and Arrow cannot
-        return False
-    return True
+    return bool(name) and "\0" not in name and is_text(name)
 
 
 def _tagged(value: Any, place: str, path: str) -> Any:

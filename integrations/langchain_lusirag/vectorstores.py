@@ -18,7 +18,7 @@ from langchain_core.vectorstores import VectorStore
 from langchain_core.vectorstores.utils import maximal_marginal_relevance
 
 from langchain_lusirag.documents import chosen_ids, from_hit, from_stored, to_batches
-from langchain_lusirag.encoding import EmbedDocuments, LangChainEncoder, as_embeddings, as_encoder
+from langchain_lusirag.encoding import LangChainEncoder, as_embeddings, as_encoder
 from langchain_lusirag.filters import Filter, where_of
 from langchain_lusirag.searching import Search, found_by_vector, found_by_words
 from lusirag.errors import InvalidArgumentError
@@ -136,7 +136,7 @@ class LusiragVectorStore(VectorStore):
             StorageError: the disk is full or cannot be written.
         """
         _refuse_others(options, ("batch_size",))
-        return self._add(documents, ids, None)
+        return self._add(documents, chosen_ids(documents, ids))
 
     async def aadd_texts(
         self,
@@ -154,7 +154,13 @@ class LusiragVectorStore(VectorStore):
     ) -> list[str]:
         """As `add_documents`, in a thread; an embedding model with an async method of its own is asked by that."""
         _refuse_others(options, ("batch_size",))
-        return await asyncio.to_thread(self._add, documents, ids, _asked_on_this_loop(self._embeddings))
+        chosen = chosen_ids(documents, ids)
+        if type(self._embeddings).aembed_documents is Embeddings.aembed_documents:
+            return await asyncio.to_thread(self._add, documents, chosen)
+        # NOTE: before the lock is taken: whoever waits for it may be the thread of this event loop.
+        texts = await asyncio.to_thread(self._new_texts, documents, chosen)
+        vectors = await self._embeddings.aembed_documents(texts) if texts else []
+        return await asyncio.to_thread(self._add, documents, chosen, dict(zip(texts, vectors, strict=True)))
 
     def delete(self, ids: list[str] | None = None, *, filter: Filter | None = None, **options: Any) -> bool:
         """Delete documents; unknown ids are no error.
@@ -252,17 +258,29 @@ class LusiragVectorStore(VectorStore):
         return lambda score: min(max(score, 0.0), 1.0)
 
     def _add(
-        self, documents: list[Document], ids: Sequence[str | None] | None, embed: EmbedDocuments | None
+        self, documents: list[Document], ids: list[str], vectors: dict[str, list[float]] | None = None
     ) -> list[str]:
-        chosen = chosen_ids(documents, ids)
+        """Add documents under their ids; `vectors` are of texts that are embedded already."""
         with self._writing:
-            batches = to_batches(documents, chosen, self._columns())
-            if embed is not None and isinstance(self._encoder, LangChainEncoder):
-                with self._encoder.embedding_by(embed):
+            batches = to_batches(documents, ids, self._columns())
+            if vectors and isinstance(self._encoder, LangChainEncoder):
+                with self._encoder.knowing(vectors):
                     self.index.add(batches)
             else:
                 self.index.add(batches)
-        return chosen
+        return ids
+
+    def _new_texts(self, documents: list[Document], ids: list[str]) -> list[str]:
+        """The texts of documents that the index does not hold as they are, each once, after all were checked."""
+        to_batches(documents, ids, {})
+        stored = {document.id: document for document in self.get_by_ids(ids)}
+        return list(
+            dict.fromkeys(
+                document.page_content
+                for document, name in zip(documents, ids, strict=True)
+                if stored.get(name) != document.model_copy(update={"id": name})
+            )
+        )
 
     def _by_vector(self, embedding: list[float], search: Search) -> list[Scored]:
         hits = found_by_vector(self.index.pinned(), embedding, search)
@@ -302,14 +320,6 @@ def _documents(texts: Iterable[str], metadatas: Sequence[dict[str, Any]] | None)
         Document(page_content=text, metadata=metadata)
         for text, metadata in zip(found, metadatas or [{} for _ in found], strict=True)
     ]
-
-
-def _asked_on_this_loop(embeddings: Embeddings) -> EmbedDocuments | None:
-    """A function for other threads that asks a model's own async method; None where it has none."""
-    if type(embeddings).aembed_documents is Embeddings.aembed_documents:
-        return None
-    loop = asyncio.get_running_loop()
-    return lambda texts: asyncio.run_coroutine_threadsafe(embeddings.aembed_documents(texts), loop).result()
 
 
 def _refuse_others(options: dict[str, Any], allowed: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from fakes import CountingEmbeddings
+from langchain_fakes import CountingEmbeddings
 
 from langchain_lusirag import LusiragVectorStore
 from lusirag.errors import LusiragError

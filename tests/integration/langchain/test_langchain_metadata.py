@@ -8,10 +8,10 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from fakes import CountingEmbeddings
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from langchain_core.documents import Document
+from langchain_fakes import CountingEmbeddings
 
 from langchain_lusirag import LusiragVectorStore
 from langchain_lusirag.metadata import METADATA_COLUMN, column_name, columns_of, from_json, to_json

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from fakes import WordEmbedder
 from langchain_core.documents import Document
+from langchain_fakes import WordEmbedder
 
 from langchain_lusirag import LusiragReranker, LusiragRetriever, LusiragVectorStore
 from lusirag import Document as Own

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -16,9 +14,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes import AsyncEmbeddings, CountingEmbeddings, FakeEmbedder, InstructedEmbedder, WordEmbedder
 from langchain_core.documents import Document
 from langchain_core.vectorstores import InMemoryVectorStore
+from langchain_fakes import CountingEmbeddings, FakeEmbedder, InstructedEmbedder, WordEmbedder
 
 from langchain_lusirag import LusiferEmbeddings, LusiragVectorStore
 from lusirag.index import Index
@@ -231,7 +229,7 @@ def test_what_was_added_is_there_after_the_process_was_killed(tmp_path: Path, st
     script = (
         "import os, signal, sys\n"
         f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "from fakes import CountingEmbeddings\n"
+        "from langchain_fakes import CountingEmbeddings\n"
         "from langchain_lusirag import LusiragVectorStore\n"
         f"store = LusiragVectorStore(CountingEmbeddings(), {str(tmp_path / 'index')!r})\n"
         "store.add_texts(['one'], [{'at': {'page': (1, 2)}}], ids=['1'])\n"
@@ -268,66 +266,13 @@ def test_threads_add_at_once(store: LusiragVectorStore) -> None:
     assert len(store.get_by_ids([str(number) for number in range(8)])) == 8
 
 
-async def test_async_methods_find_the_same(books: LusiragVectorStore, embeddings: CountingEmbeddings) -> None:
-    vector = embeddings.embed_query("first")
-    assert await books.asimilarity_search("first", k=3) == books.similarity_search("first", k=3)
-    assert await books.asimilarity_search_by_vector(vector, k=3) == books.similarity_search("first", k=3)
-    assert await books.amax_marginal_relevance_search("first", k=3) == books.max_marginal_relevance_search("first", k=3)
-    relevance = await books.asimilarity_search_with_relevance_scores("first", k=3)
-    assert relevance == books.similarity_search_with_relevance_scores("first", k=3)
-    assert await books.as_retriever(search_kwargs={"k": 2}).ainvoke("first") == books.similarity_search("first", k=2)
-    other = await LusiragVectorStore.afrom_documents(BOOKS, embeddings)
-    assert await other.aget_by_ids(list("abcd")) == BOOKS
-    words = await LusiragVectorStore.afrom_texts(["ant", "bee"], WordEmbedder(), ids=["1", "2"])  # type: ignore[arg-type]
-    assert [d.id for d in await words.asimilarity_search("bee", mode="lexical")] == ["2"]
-
-
-async def test_a_model_with_async_methods_is_asked_by_them(tmp_path: Path) -> None:
-    embeddings = AsyncEmbeddings()
-    store = LusiragVectorStore(embeddings, tmp_path / "index")
-    await store.aadd_texts(["one", "two"], ids=["1", "2"])
-    assert (embeddings.asked, embeddings.embedded) == (["one", "two"], [])
-    assert [document.id for document in await store.asimilarity_search("two", k=1)] == ["2"]
-    assert embeddings.asked[2:] == ["two"]
-    await asyncio.to_thread(store.add_texts, ["three"])
-    assert embeddings.embedded == ["three"]
-
-
-class SlowEmbedder(FakeEmbedder):
-    def encode_queries(self, *arguments: Any, **options: Any) -> Any:
-        time.sleep(0.2)
-        return super().encode_queries(*arguments, **options)
-
-    def encode_documents(self, *arguments: Any, **options: Any) -> Any:
-        time.sleep(0.2)
-        return super().encode_documents(*arguments, **options)
-
-
-async def test_the_event_loop_goes_on_while_texts_are_embedded(tmp_path: Path) -> None:
-    store = LusiragVectorStore(SlowEmbedder(), tmp_path / "index")
-    longest = 0.0
-
-    async def watch() -> None:
-        nonlocal longest
-        while True:
-            before = time.monotonic()
-            await asyncio.sleep(0.005)
-            longest = max(longest, time.monotonic() - before)
-
-    watching = asyncio.create_task(watch())
-    await store.aadd_texts(["one"])
-    await store.asimilarity_search("one")
-    await store.amax_marginal_relevance_search("one")
-    await store.embeddings.aembed_query("one")
-    await store.embeddings.aembed_documents(["one"])
-    watching.cancel()
-    assert 0 < longest < 0.15
-
-
 def test_errors_are_one_line_and_say_what_to_do(
     books: LusiragVectorStore, message: Refused, tmp_path: Path, embeddings: CountingEmbeddings
 ) -> None:
     assert "document 2 (id 'x')" in message(books.add_texts, ["good", " \n"], ids=["y", "x"])
+    assert "NUL character" in message(books.add_texts, ["good", "bad\0"], ids=["y", "x"])
+    for name in ("\ud800", " ", "a\0", 5):
+        assert "cannot have this id" in message(books.add_texts, ["good"], ids=[name])
     assert "metadata['a'][1] is a set" in message(books.add_texts, ["one"], [{"a": [1, {2}]}])
     assert "key 3; keys must be str" in message(books.add_texts, ["one"], [{"a": {3: 4}}])
     assert "cannot be kept" in message(books.add_texts, ["one"], [{"a": 10**5000}])
@@ -352,3 +297,15 @@ def test_errors_are_one_line_and_say_what_to_do(
     assert "chunk_tokens is 100" in message(LusiragVectorStore, embeddings, tmp_path / "other", chunk_tokens=100)
     (tmp_path / "file").write_text("no index")
     assert "is a file" in message(LusiragVectorStore, embeddings, tmp_path / "file")
+
+
+def test_a_function_filters_hybrid_rankings_whose_scores_change_with_depth(tmp_path: Path) -> None:
+    store = LusiragVectorStore(WordEmbedder(), tmp_path / "index")
+    words = ("ant", "bee", "cat", "dog", "eel")
+    store.add_texts([f"{words[n % 5]} {words[n % 3]} {n % 100}" for n in range(400)], ids=[str(n) for n in range(400)])
+    found = store.similarity_search("ant bee 7", k=20, mode="hybrid", filter=lambda d: int(d.id) % 7 == 0)
+    ids = [document.id or "" for document in found]
+    assert len(set(ids)) == 20
+    assert all(int(name) % 7 == 0 for name in ids)
+    everything = [document.id or "" for document in store.similarity_search("ant bee 7", k=400, mode="hybrid")]
+    assert sorted(ids) == sorted([name for name in everything if int(name) % 7 == 0][:20])

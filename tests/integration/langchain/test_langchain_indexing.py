@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from fakes import CountingEmbeddings
 from langchain_core.documents import Document
 from langchain_core.indexing import InMemoryRecordManager, RecordManager, aindex, index
 from langchain_core.vectorstores import InMemoryVectorStore, VectorStore
+from langchain_fakes import CountingEmbeddings
 
 from langchain_lusirag import LusiragVectorStore, SqliteRecordManager
 
