@@ -18,6 +18,7 @@ from langchain_lusirag.reranking import as_reranker
 from langchain_lusirag.vectorstores import LusiragVectorStore
 from lusirag.errors import InvalidArgumentError
 from lusirag.index import Fusion, Index
+from lusirag.index.requests import checked_k
 from lusirag.retrieval import Retriever
 
 _AT_INVOKE = ("k", "mode", "where", "languages", "instruction", "fusion")
@@ -29,7 +30,8 @@ class LusiragRetriever(BaseRetriever):
     `invoke(query, k=..., languages=...)` takes k, mode, where, languages, instruction and fusion for one call.
 
     Attributes:
-        index: a directory, also one that `lusirag index` made; an open `Index`; or a `LusiragVectorStore`.
+        index: the directory of an index that names a model of lusirag, as those of `lusirag index` do; an open `Index`;
+            or a `LusiragVectorStore`.
         k: how many documents.
         mode: "dense", "lexical" or "hybrid".
         where: a dict or SQL, as the filter of `LusiragVectorStore`.
@@ -62,6 +64,7 @@ class LusiragRetriever(BaseRetriever):
     def __init__(self, **fields: Any) -> None:
         super().__init__(**fields)
         # NOTE: here and not in a validator, whose errors pydantic would wrap into several lines.
+        checked_k(self.k)
         self._index = _opened(self.index)
         self._retriever = Retriever(
             self._index,

@@ -83,6 +83,7 @@ async def test_the_event_loop_goes_on_while_texts_are_embedded(tmp_path: Path) -
             longest = max(longest, time.monotonic() - before)
 
     watching = asyncio.create_task(watch())
+    await asyncio.sleep(0.01)
     await store.aadd_texts(["one"])
     await store.asimilarity_search("one")
     await store.amax_marginal_relevance_search("one")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal
 
@@ -135,6 +137,19 @@ def test_threads_write_at_once(records: SqliteRecordManager) -> None:
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda number: records.update([str(number)]), range(40)))
     assert len(records.list_keys()) == 40
+
+
+def test_a_record_is_later_than_one_that_another_process_was_writing(records: SqliteRecordManager) -> None:
+    records.create_schema()
+    other = time.time() + 60
+    with closing(sqlite3.connect(records.path, isolation_level=None)) as writer, ThreadPoolExecutor(1) as threads:
+        writer.execute("BEGIN IMMEDIATE")
+        updating = threads.submit(records.update, ["mine"])
+        time.sleep(0.1)
+        writer.execute("INSERT INTO records VALUES ('books', 'other', NULL, ?)", (other,))
+        writer.execute("COMMIT")
+        updating.result()
+    assert records.list_keys(after=other) == ["mine"]
 
 
 async def test_async_methods_do_the_same(records: SqliteRecordManager) -> None:

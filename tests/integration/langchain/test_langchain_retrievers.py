@@ -11,7 +11,8 @@ from langchain_fakes import WordEmbedder
 
 from langchain_lusirag import LusiragReranker, LusiragRetriever, LusiragVectorStore
 from lusirag import Document as Own
-from lusirag.index import Index
+from lusirag.index import Fusion, Index
+from lusirag.retrieval import Retriever
 from lusirag.types import Hit
 from tests.cross_encoder import write_cross_encoder
 
@@ -61,10 +62,24 @@ def test_reranking_takes_the_first_place_of_all_candidates(index: Index) -> None
     assert found(few, "dog") == ["2"]
 
 
-def test_diversity_and_grouping_reach_the_index(index: Index) -> None:
-    plain = found(LusiragRetriever(index=index), "ant")
-    assert sorted(found(LusiragRetriever(index=index, diversity=1.0), "ant")) == sorted(map(str, plain))
-    assert found(LusiragRetriever(index=index, group_documents=True), "ant") == plain
+def test_options_of_the_retriever_reach_lusirags_own(index: Index) -> None:
+    for query in ("ant", "bee cat", "fox"):
+        expected = [hit.id for hit in Retriever(index, diversity=0.9).search(query, 3)]
+        assert found(LusiragRetriever(index=index, diversity=0.9, k=3), query) == expected
+    fusion = Fusion(dense=0.1)
+    hits = Retriever(index).search("ant", 4, mode="hybrid", fusion=fusion)
+    assert found(LusiragRetriever(index=index, mode="hybrid", fusion=fusion), "ant") == [hit.id for hit in hits]
+
+
+def test_grouping_returns_one_passage_of_each_document(tmp_path: Path) -> None:
+    embedder = WordEmbedder()
+    embedder.max_passage_tokens = 8  # type: ignore[attr-defined]
+    index = Index.create(tmp_path / "split", embedder)
+    index.add([Own(name, f"{name} ant. " * 12) for name in ("bee", "cat")])
+    passages = LusiragRetriever(index=index, k=9).invoke("ant")
+    assert {document.metadata["document_id"] for document in passages[:9]} == {"bee", "cat"}
+    grouped = LusiragRetriever(index=index, k=9, group_documents=True).invoke("ant")
+    assert sorted(document.metadata["document_id"] for document in grouped) == ["bee", "cat"]
 
 
 def test_a_retriever_of_a_store_sees_what_is_added_later(tmp_path: Path) -> None:
@@ -119,6 +134,7 @@ def test_errors_are_one_line(index: Index, tmp_path: Path, message: Callable[...
     assert "the reranker is 5" in message(LusiragRetriever, index=index, rerank=5)
     retriever = LusiragRetriever(index=index)
     assert "k is 0" in message(retriever.invoke, "ant", k=0)
+    assert "k is 0" in message(LusiragRetriever, index=index, k=0)
     assert "no option 'filter'" in message(retriever.invoke, "ant", filter={"n": 1})
     assert "mode is 'fast'" in message(retriever.invoke, "ant", mode="fast")
     assert "no passage has the language 'sw'" in message(retriever.invoke, "ant", languages=["sw"])

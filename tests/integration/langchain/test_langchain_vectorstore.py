@@ -82,6 +82,12 @@ def test_filters(books: LusiragVectorStore, filter: Any, expected: str) -> None:
     assert sorted(document.id or "" for document in diverse) == list(expected)
 
 
+def test_an_empty_store_finds_nothing_whatever_is_asked(store: LusiragVectorStore) -> None:
+    for options in ({"filter": {"year": 1}}, {"filter": "year = 1"}, {"languages": ["de"]}, {"filter": lambda _: True}):
+        assert store.similarity_search("one", **options) == []
+        assert store.max_marginal_relevance_search("one", **options) == []
+
+
 def test_a_function_is_asked_until_there_are_k_and_once_for_each_document(store: LusiragVectorStore) -> None:
     store.add_texts([f"text {number}" for number in range(300)], [{"n": number} for number in range(300)])
     order = [document.metadata["n"] for document in store.similarity_search("query", k=300)]
@@ -97,6 +103,10 @@ def test_a_function_is_asked_until_there_are_k_and_once_for_each_document(store:
     asked.clear()
     assert len(store.similarity_search("query", k=150, filter=third)) == 100
     assert asked == order
+    asked.clear()
+    found = store.similarity_search("query", k=1, filter=lambda d: third(d) and d["n"] in order[-9:])
+    assert found[0].metadata["n"] in order[-9:]
+    assert asked == order[: len(asked)]  # though the search went deeper twice
 
 
 def test_adding_again_replaces_and_embeds_only_what_changed(
