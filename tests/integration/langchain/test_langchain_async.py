@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import threading
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from langchain_core.documents import Document
 from langchain_fakes import AsyncEmbeddings, CountingEmbeddings, FakeEmbedder, WordEmbedder
 
-from langchain_lusirag import LusiragVectorStore
+from langchain_lusirag import LusiragRetriever, LusiragVectorStore
+from lusirag.types import Vectors
 
 TEXTS = ["first", "second", "third", "fourth"]
 BOOKS = [Document(id=name, page_content=text, metadata={"n": name}) for name, text in zip("abcd", TEXTS, strict=True)]
@@ -61,33 +62,37 @@ async def test_the_event_loop_may_write_itself_while_a_model_is_asked(tmp_path: 
     assert len(store.get_by_ids(["1", "2"])) == 2
 
 
-class SlowEmbedder(FakeEmbedder):
-    def encode_queries(self, *arguments: Any, **options: Any) -> Any:
-        time.sleep(0.2)
-        return super().encode_queries(*arguments, **options)
+class WaitingEmbedder(FakeEmbedder):
+    """Embeds only when the event loop has done something meanwhile."""
 
-    def encode_documents(self, *arguments: Any, **options: Any) -> Any:
-        time.sleep(0.2)
-        return super().encode_documents(*arguments, **options)
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.get_running_loop()
+        self.waited = 0
+
+    def wait(self) -> None:
+        moved = threading.Event()
+        self.loop.call_soon_threadsafe(moved.set)
+        assert moved.wait(5), "the event loop stands still"
+        self.waited += 1
+
+    def encode_queries(self, texts: Sequence[str], *, instruction: str | None = None) -> Vectors:
+        self.wait()
+        return super().encode_queries(texts, instruction=instruction)
+
+    def encode_documents(self, texts: Sequence[str]) -> Vectors:
+        self.wait()
+        return super().encode_documents(texts)
 
 
 async def test_the_event_loop_goes_on_while_texts_are_embedded(tmp_path: Path) -> None:
-    store = LusiragVectorStore(SlowEmbedder(), tmp_path / "index")
-    longest = 0.0
-
-    async def watch() -> None:
-        nonlocal longest
-        while True:
-            before = time.monotonic()
-            await asyncio.sleep(0.005)
-            longest = max(longest, time.monotonic() - before)
-
-    watching = asyncio.create_task(watch())
-    await asyncio.sleep(0.01)
+    embedder = WaitingEmbedder()
+    store = LusiragVectorStore(embedder, tmp_path / "index")
     await store.aadd_texts(["one"])
     await store.asimilarity_search("one")
+    await store.asimilarity_search("one", instruction="find")
     await store.amax_marginal_relevance_search("one")
     await store.embeddings.aembed_query("one")
     await store.embeddings.aembed_documents(["one"])
-    watching.cancel()
-    assert 0 < longest < 0.15
+    await LusiragRetriever(index=store).ainvoke("one")
+    assert embedder.waited == 7
