@@ -50,7 +50,7 @@ class LusiragRetriever(BaseRetriever):
     k: int = 4
     mode: str = "dense"
     where: Any = None
-    languages: Sequence[str] | None = None
+    languages: Sequence[str] | str | None = None  # a str is for the index to refuse, in one line
     instruction: str | None = None
     fusion: Fusion | str = "weighted"
     rerank: Any = None

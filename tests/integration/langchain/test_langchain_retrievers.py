@@ -139,5 +139,6 @@ def test_errors_are_one_line(index: Index, tmp_path: Path, message: Callable[...
     assert "mode is 'fast'" in message(retriever.invoke, "ant", mode="fast")
     assert "no passage has the language 'sw'" in message(retriever.invoke, "ant", languages=["sw"])
     assert "filter is" in message(retriever.invoke, "ant", where=lambda _: True)
+    assert "it must be a list of tags" in message(LusiragRetriever(index=index, languages="de").invoke, "ant")
     assert "score(query, hits)" in message(LusiragReranker, reranker=None)
     assert "top_n is 0" in message(LusiragReranker, reranker=Longest(), top_n=0)
