@@ -19,7 +19,7 @@ from langchain_lusirag.vectorstores import LusiragVectorStore
 from lusirag.errors import InvalidArgumentError
 from lusirag.index import Fusion, Index
 from lusirag.index.requests import checked_k
-from lusirag.retrieval import Retriever
+from lusirag.retrieval import Reranker, Retriever
 
 _AT_INVOKE = ("k", "mode", "where", "languages", "instruction", "fusion")
 
@@ -58,21 +58,16 @@ class LusiragRetriever(BaseRetriever):
     diversity: float = 0.0
     group_documents: bool = False
 
-    _index: Index = PrivateAttr()
-    _retriever: Retriever = PrivateAttr()
+    _place: Index | LusiragVectorStore = PrivateAttr()
+    _reranker: Reranker | None = PrivateAttr()
 
     def __init__(self, **fields: Any) -> None:
         super().__init__(**fields)
         # NOTE: here and not in a validator, whose errors pydantic would wrap into several lines.
         checked_k(self.k)
-        self._index = _opened(self.index)
-        self._retriever = Retriever(
-            self._index,
-            reranker=None if self.rerank is None else as_reranker(self.rerank),
-            candidates=self.candidates,
-            diversity=self.diversity,
-            group_documents=self.group_documents,
-        )
+        self._place = _opened(self.index)
+        self._reranker = None if self.rerank is None else as_reranker(self.rerank)
+        self._retriever()
 
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **options: Any
@@ -88,15 +83,29 @@ class LusiragRetriever(BaseRetriever):
         if unknown := [name for name in options if name not in _AT_INVOKE]:
             raise InvalidArgumentError(f"there is no option {unknown[0]!r} here; it takes {', '.join(_AT_INVOKE)}")
         asked = {name: options.get(name, getattr(self, name)) for name in _AT_INVOKE}
-        if not len(self._index):
+        index = self._index()
+        if not len(index):
             return []
-        asked["where"] = where_of(asked["where"], lambda: self._index.info()["columns"])
-        return [from_hit(hit) for hit in self._retriever.search(query, **asked)]
+        asked["where"] = where_of(asked["where"], lambda: index.info()["columns"])
+        return [from_hit(hit) for hit in self._retriever().search(query, **asked)]
+
+    def _index(self) -> Index:
+        """The index as it is open now: a store may have opened it again."""
+        return self._place.index if isinstance(self._place, LusiragVectorStore) else self._place
+
+    def _retriever(self) -> Retriever:
+        return Retriever(
+            self._index(),
+            reranker=self._reranker,
+            candidates=self.candidates,
+            diversity=self.diversity,
+            group_documents=self.group_documents,
+        )
 
 
-def _opened(index: Any) -> Index:
+def _opened(index: Any) -> Index | LusiragVectorStore:
     if isinstance(index, LusiragVectorStore):
-        return index.index
+        return index
     if isinstance(index, str | Path):
         return Index.open(index, read_only=True)
     if not isinstance(index, Index):

@@ -88,6 +88,10 @@ def test_a_retriever_of_a_store_sees_what_is_added_later(tmp_path: Path) -> None
     assert retriever.invoke("ant") == []
     store.add_texts(["ant"], [{"n": 1, "language": "en", "nested": {"a": [1]}}], ids=["1"])
     assert retriever.invoke("ant") == store.get_by_ids(["1"])
+    LusiragVectorStore(WordEmbedder(), tmp_path / "new").delete()  # as another process does
+    assert len(retriever.invoke("ant")) == 1
+    store.refresh()
+    assert retriever.invoke("ant") == []
 
 
 def test_a_directory_is_opened_with_the_model_that_it_names(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
