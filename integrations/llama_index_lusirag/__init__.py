@@ -1,0 +1,1 @@
+"""lusirag for LlamaIndex."""
