@@ -69,6 +69,14 @@ def test_the_readme_examples_of_an_index_run_and_find_the_passages(
     assert printed == ["(1, 384)", "1 sw Kila mtu ana haki ya kupata elimu. {'year': 1948}", "['1', '2']", "2"]
 
 
+def test_the_readme_example_of_langchain_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run_readme_examples(4)
+    assert capsys.readouterr().out == "Kila mtu ana haki ya kupata elimu.\n"
+
+
 def test_the_readme_example_of_models_runs_on_a_hub_of_tiny_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
