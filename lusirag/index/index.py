@@ -262,9 +262,9 @@ class Index:
             mode: "dense", by meaning; "lexical", by words in common (BM25 over the model's pieces); "hybrid", both.
                 Where too few pieces of the query occur in the index, "hybrid" goes by meaning alone and logs so.
             where: only passages that match: SQL such as "year >= 1990 AND language = 'de'", or a dict such as
-                {"year": {"$gte": 1990}, "language": "de"} with $eq $neq $gt $gte $lt $lte $in $nin $and $or $not, in
-                which a null equals None alone. Columns: the user's own, id (the document's), title, language, source
-                and text. See README, "Filters".
+                {"year": {"$gte": 1990}, "language": "de"} with $eq $neq $gt $gte $lt $lte $in $nin $contains $icontains
+                $and $or $not, in which a null equals None alone. Columns: the user's own, id (the document's), title,
+                language, source and text. See README, "Filters".
             languages: BCP 47 tags; only passages in one of them ("zh" includes "zh-Hant"). None searches all.
             instruction: what kind of passages to look for, for models that take one.
             fusion: how "hybrid" puts both rankings together: "weighted" by scores, "rrf" by ranks, or a `Fusion`.
