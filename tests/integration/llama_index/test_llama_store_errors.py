@@ -13,6 +13,7 @@ from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQu
 from llama_index_lusirag import LusiragVectorStore
 from lusirag import Document, Index
 from lusirag.errors import IndexStateError, InvalidArgumentError, LusiragError
+from tests.command_line import Run
 
 
 def query(text: str, **options: Any) -> VectorStoreQuery:
@@ -93,3 +94,16 @@ def test_unknown_options_are_refused(store: LusiragVectorStore) -> None:
         LusiragVectorStore(store.path, batch=3)  # type: ignore[call-arg]
     with pytest.raises(InvalidArgumentError, match="embedder is 'mini'"):
         LusiragVectorStore(store.path, embedder="mini")  # type: ignore[arg-type]
+
+
+def test_the_command_line_on_a_store(store: LusiragVectorStore, run: Run) -> None:
+    store.add([node("a", "red house", year=1990), node("b", "blue", year=2000)])
+    store.delete_nodes(["b"])
+    for command in ("verify", "compact", "info"):
+        done = run(command, store.path)
+        assert done.code == 0, done.err
+    done = run("search", store.path, "house")
+    assert done.code == 1
+    assert "any model of LlamaIndex (open this index with LusiragVectorStore)" in done.err
+    assert len(done.err.splitlines()) == 1
+    assert [each.node_id for each in LusiragVectorStore(store.path).get_nodes()] == ["a"]
