@@ -137,7 +137,7 @@ def test_one_filter_of_each_operator(store: LusiragVectorStore) -> None:
             node("a", "x", "doc-1", year=1990, tags=["red", "blue"], title="Old Law", good=True, empty=[]),
             node("b", "x", "doc-1", year=1995.5, tags=["red"], title="new law", good=False),
             node("c", "x", "doc-2", year="unknown", tags=[], title="Treaty", numbers=[1, 2.5]),
-            node("d", "x"),
+            node("d", "x", place={"city": "Bern", "street": None}),
         ]
     )
 
@@ -159,6 +159,8 @@ def test_one_filter_of_each_operator(store: LusiragVectorStore) -> None:
     assert found("tags", "all", ["blue", "red"]) == "a"
     assert found("tags", "contains", "red") == "ab"
     assert found("numbers", "contains", 2.5) == "c"
+    assert found("place", "contains", "city") == "d"
+    assert found("place", "contains", "Bern") == ""
     assert found("title", "text_match", "law") == "b"
     assert found("title", "text_match_insensitive", "LAW") == "ab"
     assert found("tags", "is_empty", None) == "cd"

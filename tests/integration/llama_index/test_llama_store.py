@@ -168,6 +168,18 @@ def test_hybrid(store: LusiragVectorStore) -> None:
     assert sorted(ids(store, asked)) == ["meaning", "none", "words"]
 
 
+def test_sparse_top_k_is_how_deep_hybrid_looks(store: LusiragVectorStore) -> None:
+    nodes = [node("meaning", "something"), node("words", "parrot parrot parrot"), node("both", "parrot here")]
+    for each, text in zip(nodes, ("near", "far", "near near other"), strict=True):
+        each.embedding = bag(text, "document")
+    store.add(nodes)
+    mode = VectorStoreQueryMode.HYBRID
+    asked = query("parrot", query_embedding=bag("near", "query"), mode=mode, similarity_top_k=1, alpha=0.5)
+    assert ids(store, asked) == ["both"]
+    asked.sparse_top_k = 1  # "both" is second of both rankings
+    assert ids(store, asked) == ["meaning"]
+
+
 def test_maximal_marginal_relevance(store: LusiragVectorStore) -> None:
     store.add([node("a", "cat dog"), node("twin", "cat dog"), node("b", "cat fish"), node("far", "stone")])
     asked = query("cat dog", similarity_top_k=2, mode=VectorStoreQueryMode.MMR)
@@ -328,9 +340,30 @@ def test_nothing_is_found_before_nodes_are_added(store: LusiragVectorStore) -> N
     assert not Path("anywhere").exists()
 
 
+def test_columns_are_what_lusirag_filters_too(store: LusiragVectorStore) -> None:
+    store.add([node("a", "x", "doc", year=1990, tags=["law"], good=True, title="T", nothing=None, empty=[])])
+    store.add([node("b", "x", "doc", year="unknown", tags=[1, 2.5])])
+    assert store.client is not None
+    assert store.client.info()["columns"] == {
+        "ref_doc_id": "string",
+        "_node": "string",
+        "_node_type": "string",
+        "_keys": "list<item: string>",
+        "year": "int64",
+        "tags": "list<item: string>",
+        "good": "bool",
+        "_text:title": "string",
+        "_text:year": "string",
+        "_ints:tags": "list<item: int64>",
+        "_floats:tags": "list<item: double>",
+    }
+    assert [document.id for document in store.client.get(where="year > 1980 AND good")] == ["a"]
+
+
 def test_settings_of_a_new_index(tmp_path: Path) -> None:
-    store = LusiragVectorStore(tmp_path / "store", vectors="int8", ann="flat", identify_languages=False)
+    store = LusiragVectorStore(tmp_path / "store", vectors="int8", ann="flat", memory="1GB", identify_languages=False)
     store.add([node("a", "The red house of my grandmother stands here.")])
     assert store.client is not None
     info = store.client.info()
+    assert (info["ann"]["kind"], info["ann"]["memory_allowed"]) == ("flat", 10**9)
     assert (info["vectors"], info["dimension"], info["languages"]) == ("int8", DIMENSION, {None: 1})
