@@ -130,8 +130,6 @@ class _Building:
         whole = operator == "$contains"
         if whole and is_list(kind):
             element = parameter(value, Column(column.name, column.alias, kind.value_type))
-            if pa.types.is_integer(kind.value_type) and not isinstance(element, int):
-                return "false"
             return f"coalesce(list_contains({column.alias}, {self._parameter(element)}), false)"
         if pa.types.is_null(kind):
             return "false"

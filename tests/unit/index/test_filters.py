@@ -83,6 +83,7 @@ def test_sql(books: Index, where: str, expected: list[int]) -> None:
         ({"text": {"$contains": "xt 1"}}, [1]),
         ({"title": {"$contains": ""}}, [0, 2, 4, 6, 8]),
         ({"title": {"$contains": "title"}}, []),
+        ({"title": {"$not": {"$contains": "Title 4"}}}, [0, 1, 2, 3, 5, 6, 7, 8, 9]),
         ({"title": {"$icontains": "tITLE 4"}}, [4]),
         ({"title": {"$not": {"$icontains": "title 4"}}}, [0, 1, 2, 3, 5, 6, 7, 8, 9]),
         ({"text": {"$contains": "%"}}, []),

@@ -96,6 +96,20 @@ def test_hybrid_search_with_a_vector_and_a_text(tmp_path: Path) -> None:
         index.search_vectors(AXES[:1], queries=["ant"])
 
 
+def test_lists_of_numbers_contain(index: Index) -> None:
+    index.add([Document("a", "x", metadata={"n": [1, 2**62 + 1]}), Document("b", "x", metadata={"n": [2, 2**53 + 1]})])
+    for value, expected in (
+        (1, ["a"]),
+        (2.0, ["b"]),
+        (1.5, []),
+        (2**62 + 1, ["a"]),
+        (2**62, []),
+        (float(2**53), []),
+        (10**40, []),
+    ):
+        assert [document.id for document in index.get(where={"n": {"$contains": value}})] == expected
+
+
 def test_get_by_filter(index: Index) -> None:
     index.add([Document(f"d{n}", f"text {n}", metadata={"n": n}) for n in range(10)])
     index.add([Document(f"d{n}", f"text {n}", metadata={"n": n}) for n in (12, 11)])
