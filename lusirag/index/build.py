@@ -139,7 +139,8 @@ class Build:
         fresh: dict[str, Fresh] = {}
         counts: Counter[str] = Counter()
         for number, (row, id_hash) in enumerate(zip(rows, hashes, strict=True)):
-            document_id, content = row["id"], keys.hash_content(row)
+            document_id = row["id"]
+            content = keys.UNKNOWN if self._maker.given else keys.hash_content(row)
             old = fresh[document_id].content_hash if document_id in fresh else self._on_its_way(document_id)
             met = old is not None
             place = self._find(document_id, id_hash) if old is None and id_hash in known else None
@@ -151,7 +152,7 @@ class Build:
                 raise self._duplicate(document_id)
             if met and self._on_duplicate == "skip":
                 counts["skipped"] += 1
-            elif old == content:
+            elif old == content and content != keys.UNKNOWN:
                 counts["unchanged"] += 1
             else:
                 # The last of several in one batch is the only one that is embedded.

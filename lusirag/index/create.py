@@ -21,6 +21,8 @@ from lusirag.index.vectors import checked_storage
 from lusirag.index.writer import create_directory, now
 from lusirag.types import Encoder
 
+Loader = Callable[[str, int | None], Encoder]  # from a recorded name, and the length that vectors are cut to
+
 _OUR_FILES = {MANIFEST_FILE, MANIFEST_FILE + ".tmp", LOCK_FILE, OWNER_FILE, "segments"}
 _MIN_CHUNK_TOKENS = 8
 
@@ -59,7 +61,7 @@ def kept_dimension(record: EmbedderRecord) -> int | None:
     return record.dimension if record.fingerprint.endswith(f"-{record.dimension}") else None
 
 
-def embedder_for(snapshot: Snapshot, embedder: Encoder | Callable[[str, int | None], Encoder] | None) -> Encoder:
+def embedder_for(snapshot: Snapshot, embedder: Encoder | Loader | None) -> Encoder:
     """Check that `embedder` is the model an index was made with; load that model when it is None or loads one.
 
     Raises:

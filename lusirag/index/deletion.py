@@ -21,14 +21,7 @@ Positions = npt.NDArray[np.int64]
 def delete_documents(writer: Writer, ids: Sequence[str] | None, where: Where | None) -> int:
     """Delete documents in one commit; return how many there were. See `Index.delete`."""
     snapshot = writer.snapshot
-    if ids is None and where is None:
-        raise InvalidArgumentError("give ids, where, or both, to say which documents to delete")
-    chosen = _named(snapshot, ids)
-    if where is not None:
-        chosen = [
-            np.intersect1d(positions, _with_a_passage(segment, to_mask(bitmap, segment.record.rows)))
-            for segment, positions, bitmap in zip(snapshot.segments, chosen, matching(snapshot, where), strict=True)
-        ]
+    chosen = choose_documents(snapshot, ids, where)
     if count := sum(map(len, chosen)):
         writer.commit(
             [
@@ -37,6 +30,23 @@ def delete_documents(writer: Writer, ids: Sequence[str] | None, where: Where | N
             ]
         )
     return count
+
+
+def choose_documents(snapshot: Snapshot, ids: Sequence[str] | None, where: Where | None) -> list[Positions]:
+    """For each segment the positions in its keys of the live documents that have these ids and a passage that matches.
+
+    Raises:
+        InvalidArgumentError: neither is given, or a filter that cannot be used.
+    """
+    if ids is None and where is None:
+        raise InvalidArgumentError("give ids, where, or both, to say which documents are meant")
+    chosen = _named(snapshot, ids)
+    if where is not None:
+        chosen = [
+            np.intersect1d(positions, _with_a_passage(segment, to_mask(bitmap, segment.record.rows)))
+            for segment, positions, bitmap in zip(snapshot.segments, chosen, matching(snapshot, where), strict=True)
+        ]
+    return chosen
 
 
 def _named(snapshot: Snapshot, ids: Sequence[str] | None) -> list[Positions]:

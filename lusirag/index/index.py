@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -14,10 +14,11 @@ from lusirag.index.analysis import Analyser, analyser_for
 from lusirag.index.ann.records import DEFAULT_LATENCY_MS, RecallRecord
 from lusirag.index.ann.tuning import measure
 from lusirag.index.build import Build, CommitPolicy, OnDuplicate
-from lusirag.index.create import embedder_for, new_index
+from lusirag.index.create import Loader, embedder_for, new_index
 from lusirag.index.deletion import delete_documents
 from lusirag.index.filters import Where
 from lusirag.index.fusion import Fusion, Method
+from lusirag.index.given import with_vectors
 from lusirag.index.incoming import as_batches
 from lusirag.index.info import describe
 from lusirag.index.language_report import LanguageReport
@@ -43,9 +44,7 @@ class Index:
     Every change is durable when its method returns, and a crash at any moment leaves a state that was committed.
     """
 
-    def __init__(
-        self, snapshot: Snapshot, embedder: Encoder | Callable[[str, int | None], Encoder] | None, *, read_only: bool
-    ) -> None:
+    def __init__(self, snapshot: Snapshot, embedder: Encoder | Loader | None, *, read_only: bool) -> None:
         """Not for callers: use `Index.create` or `Index.open`."""
         self._current: Snapshot | None = snapshot
         self._embedder = embedder if isinstance(embedder, Encoder) else None
@@ -111,13 +110,7 @@ class Index:
         return cls(snapshot, embedder, read_only=False)
 
     @classmethod
-    def open(
-        cls,
-        path: str | Path,
-        embedder: Encoder | Callable[[str, int | None], Encoder] | None = None,
-        *,
-        read_only: bool = False,
-    ) -> Self:
+    def open(cls, path: str | Path, embedder: Encoder | Loader | None = None, *, read_only: bool = False) -> Self:
         """Open an index.
 
         Args:
@@ -169,6 +162,7 @@ class Index:
         self,
         documents: Any,
         *,
+        vectors: npt.ArrayLike | None = None,
         on_duplicate: OnDuplicate = "replace",
         sources: Sequence[str] = (),
         progress: Progress | None = None,
@@ -180,6 +174,8 @@ class Index:
 
         Args:
             documents: an iterable of Document, of record batches, or a RecordBatch, Table or RecordBatchReader.
+            vectors: (n, dim) of the n documents, computed elsewhere; they are brought to unit length. Then ids must
+                differ, no document is split, and one that is there is replaced also where its text is the same.
             on_duplicate: for an id that is there already, in the index or earlier in this call: "replace" it (the
                 later one wins), raise an "error", or "skip" the new one.
             sources: where they come from. An index that `synchronize` made records them after its own, so that it is
@@ -188,15 +184,15 @@ class Index:
             commit_passages: make the work durable after so many passages, and at least every 30 seconds.
 
         Raises:
-            InvalidArgumentError: not documents, or a column whose type does not fit the index.
+            InvalidArgumentError: not documents, a column whose type does not fit the index, or vectors that do not.
             CorpusError: a document without id or text, or a duplicate with on_duplicate="error"; what came
                 before stays in the index.
             IndexStateError: read-only, closed, or locked by another writer.
             StorageError: the disk is full or cannot be written; what was committed stays.
         """
-        check_choice("on_duplicate", on_duplicate, ("replace", "error", "skip"))
         also = checked_sources(sources)
-        return self._build(documents, commit_passages, on_duplicate=on_duplicate, also=also, progress=progress)
+        batches, given = with_vectors(as_batches(documents), vectors, self._snapshot.manifest.embedder.dimension)
+        return self._build(batches, commit_passages, on_duplicate, given, also=also, progress=progress)
 
     def synchronize(
         self,
@@ -213,17 +209,14 @@ class Index:
         that are no longer among `documents` are deleted at the very end, and so never by a run that failed.
 
         Args:
-            documents: as for `add`.
+            documents, progress, commit_passages: as for `add`.
             sources: where they come from, recorded in the manifest.
             on_duplicate: for an id that comes twice in this call: raise an "error", "replace" it, or "skip" the other.
-            progress, commit_passages: as for `add`.
 
-        Raises:
-            The same as `add`.
+        Raises what `add` does.
         """
-        check_choice("on_duplicate", on_duplicate, ("replace", "error", "skip"))
         exactly = checked_sources(sources)
-        return self._build(documents, commit_passages, on_duplicate=on_duplicate, sources=exactly, progress=progress)
+        return self._build(as_batches(documents), commit_passages, on_duplicate, sources=exactly, progress=progress)
 
     def delete(self, ids: Iterable[str] | None = None, *, where: Where | None = None) -> int:
         """Delete documents with all their passages; return how many there were.
@@ -269,9 +262,9 @@ class Index:
             mode: "dense", by meaning; "lexical", by words in common (BM25 over the model's pieces); "hybrid", both.
                 Where too few pieces of the query occur in the index, "hybrid" goes by meaning alone and logs so.
             where: only passages that match: SQL such as "year >= 1990 AND language = 'de'", or a dict such as
-                {"year": {"$gte": 1990}, "language": "de"} with $eq $neq $gt $gte $lt $lte $in $nin $and $or $not, in
-                which a null equals None alone. Columns: the user's own, id (the document's), title, language, source
-                and text. See README, "Filters".
+                {"year": {"$gte": 1990}, "language": "de"} with $eq $neq $gt $gte $lt $lte $in $nin $contains $icontains
+                $and $or $not, in which a null equals None alone. Columns: the user's own, id (the document's), title,
+                language, source and text. See README, "Filters".
             languages: BCP 47 tags; only passages in one of them ("zh" includes "zh-Hant"). None searches all.
             instruction: what kind of passages to look for, for models that take one.
             fusion: how "hybrid" puts both rankings together: "weighted" by scores, "rrf" by ranks, or a `Fusion`.
@@ -311,20 +304,27 @@ class Index:
         *,
         where: Where | None = None,
         languages: Sequence[str] | None = None,
+        queries: Sequence[str] | None = None,
+        fusion: Fusion | Method = "weighted",
     ) -> list[list[Hit]]:
-        """Search with query vectors (n, dim) that are at hand; they are brought to unit length.
+        """Search with query vectors (n, dim) that are at hand; with the n texts of the `queries` too, in mode "hybrid".
 
         Raises:
             InvalidArgumentError: wrong shape, a vector that is zero or not finite, or as for `search`.
         """
         snapshot = self._snapshot
         k = checked_k(k)
-        unit = checked_queries(vectors, snapshot.manifest.embedder.dimension)
-        return search_snapshot(snapshot, candidates(snapshot, languages, where), k, vectors=unit)
+        unit = checked_queries(vectors, snapshot.manifest.embedder.dimension, queries)
+        fusion = fusion if isinstance(fusion, Fusion) else Fusion(fusion)
+        if queries is not None:
+            check_search(snapshot, queries, "hybrid")
+        allowed = candidates(snapshot, languages, where)
+        terms = None if queries is None or self._analyser is None else self._analyser(queries)
+        return search_snapshot(snapshot, allowed, k, vectors=unit, terms=terms, fusion=fusion)
 
-    def get(self, ids: Iterable[str]) -> list[Document]:
-        """Documents by id, in the order asked for; ids that are not there are left out. Null columns are dropped."""
-        return stored_documents(self._snapshot, checked_ids(ids))
+    def get(self, ids: Iterable[str] | None = None, *, where: Where | None = None) -> list[Document]:
+        """Documents by id, in that order without those that are not there, or by a filter, as `delete` takes them."""
+        return stored_documents(self._snapshot, None if ids is None else checked_ids(ids), where)
 
     def vectors(self, hits: Sequence[Hit]) -> Vectors:
         """The vectors (n, dim) that are stored for the passages of some hits, in their order.
@@ -392,9 +392,9 @@ class Index:
             finally:
                 self._current = writer.snapshot
 
-    def _build(self, documents: Any, commit_passages: int, **options: Any) -> AddReport:
-        policy = CommitPolicy(passages=checked_k(commit_passages, "commit_passages"))
-        batches = as_batches(documents)
+    def _build(self, batches: Any, commit: int, on_duplicate: OnDuplicate, given: Any = None, **more: Any) -> AddReport:
+        check_choice("on_duplicate", on_duplicate, ("replace", "error", "skip"))
+        policy = CommitPolicy(passages=checked_k(commit, "commit_passages"))
         with self._writing() as writer:
-            maker = PassageMaker.of(writer.snapshot.manifest, self.embedder, self._analyser)
-            return Build(writer, maker, policy=policy, **options).run(batches)
+            maker = PassageMaker.of(writer.snapshot.manifest, self.embedder, self._analyser, given)
+            return Build(writer, maker, policy=policy, on_duplicate=on_duplicate, **more).run(batches)

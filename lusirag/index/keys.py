@@ -25,6 +25,7 @@ SCHEMA = pa.schema(
         pa.field("rows", pa.uint32(), nullable=False),
     ]
 )
+UNKNOWN = 0  # the content hash of what counts as changed when it is added again
 _JSON = json.JSONEncoder(sort_keys=True, default=repr)  # one for all rows: json.dumps would make one a row
 
 

@@ -13,16 +13,28 @@ from lusirag.corpus import passage_text
 from lusirag.errors import ModelError
 from lusirag.index.analysis import Analyser, Terms
 from lusirag.index.columns import whole_documents
+from lusirag.index.given import GivenVectors
 from lusirag.index.manifest import Chunking, Manifest
 from lusirag.types import Encoder, Vectors
 
 
 class PassageMaker:
-    """Identifies missing languages, splits long documents, and embeds what results, each passage with its title."""
+    """Identifies missing languages, splits long documents, and embeds what results, each passage with its title.
+
+    Attributes:
+        given: vectors that are at hand; then documents are neither split nor embedded.
+    """
 
     def __init__(
-        self, embedder: Encoder, chunking: Chunking | None, *, identify_languages: bool, analyser: Analyser | None
+        self,
+        embedder: Encoder,
+        chunking: Chunking | None,
+        *,
+        identify_languages: bool,
+        analyser: Analyser | None,
+        given: GivenVectors | None = None,
     ) -> None:
+        self.given = given
         self._embedder = embedder
         self._analyser = analyser
         self._chunking = chunking
@@ -30,9 +42,12 @@ class PassageMaker:
         self._chunker: Any = None
 
     @classmethod
-    def of(cls, manifest: Manifest, embedder: Encoder, analyser: Analyser | None) -> Self:
+    def of(
+        cls, manifest: Manifest, embedder: Encoder, analyser: Analyser | None, given: GivenVectors | None = None
+    ) -> Self:
         """The one for an index."""
-        return cls(embedder, manifest.chunking, identify_languages=manifest.identify_languages, analyser=analyser)
+        chunking, identify = manifest.chunking, manifest.identify_languages
+        return cls(embedder, chunking, identify_languages=identify, analyser=analyser, given=given)
 
     def split(self, documents: pa.RecordBatch) -> pa.RecordBatch:
         """Passages of a standard batch, in its order, with the `_chunk` column.
@@ -43,7 +58,7 @@ class PassageMaker:
             from lusirag.corpus import identify_languages
 
             documents = identify_languages(documents)
-        if self._chunking is None:
+        if self._chunking is None or self.given is not None:
             return whole_documents(documents)
         if self._chunker is None:
             self._chunker = self._make_chunker(self._chunking)
@@ -55,6 +70,8 @@ class PassageMaker:
         Raises:
             ModelError: the embedder returns something else than finite float32 vectors of its dimension.
         """
+        if self.given is not None:
+            return self.given.of(passages)
         texts = texts_of(passages)
         return checked_vectors(self._embedder.encode_documents(texts), len(texts), self._embedder)
 

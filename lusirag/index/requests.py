@@ -45,15 +45,30 @@ def check_search(snapshot: Snapshot, queries: Sequence[str], mode: str) -> None:
         )
 
 
-def checked_queries(vectors: npt.ArrayLike, dimension: int) -> npt.NDArray[np.float32]:
-    """Query vectors (n, dimension) brought to unit length."""
-    queries = np.asarray(vectors, dtype=np.float32)
-    if queries.ndim != 2 or queries.shape[1] != dimension:
-        raise InvalidArgumentError(f"query vectors must have shape (n, {dimension}), not {queries.shape}")
-    lengths = np.linalg.norm(queries.astype(np.float64), axis=1, keepdims=True)  # (n, 1)
+def checked_queries(
+    vectors: npt.ArrayLike, dimension: int, queries: Sequence[str] | None = None
+) -> npt.NDArray[np.float32]:
+    """Query vectors (n, dimension), one for each of `queries` if given, brought to unit length."""
+    unit = unit_vectors(vectors, dimension, "query")
+    if queries is not None and len(unit) != len(queries):
+        raise InvalidArgumentError(f"there are {len(unit)} query vectors for {len(queries)} queries; give one for each")
+    return unit
+
+
+def unit_vectors(vectors: npt.ArrayLike, dimension: int, kind: str) -> npt.NDArray[np.float32]:
+    """Vectors (n, dimension) of some kind brought to unit length."""
+    try:
+        found = np.asarray(vectors, dtype=np.float32)
+    except (TypeError, ValueError):
+        raise InvalidArgumentError(
+            f"{kind} vectors must be numbers of shape (n, {dimension}); these differ in length, or are no numbers"
+        ) from None
+    if found.ndim != 2 or found.shape[1] != dimension:
+        raise InvalidArgumentError(f"{kind} vectors must have shape (n, {dimension}), not {found.shape}")
+    lengths = np.linalg.norm(found.astype(np.float64), axis=1, keepdims=True)  # (n, 1)
     if not np.all(np.isfinite(lengths) & (lengths > 0)):
-        raise InvalidArgumentError("a query vector is zero or not finite")
-    unit: npt.NDArray[np.float32] = (queries / lengths).astype(np.float32)
+        raise InvalidArgumentError(f"a {kind} vector is zero or not finite")
+    unit: npt.NDArray[np.float32] = (found / lengths).astype(np.float32)
     return unit
 
 

@@ -7,20 +7,31 @@ from collections.abc import Sequence
 import numpy as np
 
 from lusirag.errors import IndexStateError
+from lusirag.index.deletion import choose_documents
+from lusirag.index.filters import Where
 from lusirag.index.hits import to_document
 from lusirag.index.segment import Segment
 from lusirag.index.snapshot import Snapshot
 from lusirag.types import Document, Hit, Vectors
 
 
-def stored_documents(snapshot: Snapshot, ids: Sequence[str]) -> list[Document]:
-    """Documents by id, in that order; see `Index.get`."""
+def stored_documents(snapshot: Snapshot, ids: Sequence[str] | None, where: Where | None = None) -> list[Document]:
+    """Documents by id, in that order, or by a filter, as they lie; see `Index.get`."""
+    if ids is None or where is not None:
+        chosen = [
+            (segment, position)
+            for segment, positions in zip(snapshot.segments, choose_documents(snapshot, ids, where), strict=True)
+            for position in positions[np.argsort(segment.keys.first_rows[positions])].tolist()
+        ]
+    else:
+        chosen = [place for document_id in ids if (place := snapshot.find(document_id)) is not None]
     found = []
-    for document_id in ids:
-        if (place := snapshot.find(document_id)) is not None:
-            segment, position = place
-            rows = segment.rows_of(position)
-            found.append(to_document([segment.documents.row(row) for row in range(rows.start, rows.stop)]))
+    for segment, position in chosen:
+        rows = segment.rows_of(position)
+        found.append(to_document([segment.documents.row(row) for row in range(rows.start, rows.stop)]))
+    if ids is not None and where is not None:
+        order = {document_id: at for at, document_id in enumerate(ids)}
+        found.sort(key=lambda document: order[document.id])
     return found
 
 

@@ -2,6 +2,9 @@
 
 Every condition is true or false of a row, never unknown: a column that is null equals None and nothing else, so it
 matches $neq, $nin and $not, and no comparison. NaN equals itself and is larger than every number.
+
+$contains asks whether a text has another one in it, or a list an element; $icontains is the same for texts without
+case, both sides in DuckDB's lower case.
 """
 
 from __future__ import annotations
@@ -13,10 +16,11 @@ import pyarrow as pa
 
 from lusirag.errors import InvalidArgumentError
 from lusirag.index.filters.expression import Column, Columns, Expression, shown
-from lusirag.index.filters.values import parameter
+from lusirag.index.filters.values import is_list, is_text, parameter
 
 _COMPARISONS = {"$eq": "=", "$neq": "<>", "$ne": "<>", "$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
-_COLUMN_OPERATORS = (*_COMPARISONS, "$in", "$nin", "$not")
+_CONTAINS = ("$contains", "$icontains")
+_COLUMN_OPERATORS = (*_COMPARISONS, "$in", "$nin", *_CONTAINS, "$not")
 _JOINS = {"$and": "AND", "$or": "OR"}
 _DEEPEST = 100
 # From so many values on DuckDB looks them up in a hash table instead of trying one after the other.
@@ -87,6 +91,8 @@ class _Building:
         if operator in ("$in", "$nin"):
             found = self._among(column, operator, operand)
             return found if operator == "$in" else f"(NOT {found})"
+        if operator in _CONTAINS:
+            return self._contains(column, operator, operand)
         return self._compare(column, operator, operand)
 
     def _compare(self, column: Column, operator: str, value: Any) -> str:
@@ -118,6 +124,24 @@ class _Building:
             names = ", ".join(self._parameter(value) for value in found)
             parts.append(f"coalesce({column.alias} IN ({names}), false)")
         return _joined("OR", parts) if parts else "false"
+
+    def _contains(self, column: Column, operator: str, value: Any) -> str:
+        kind = column.type
+        whole = operator == "$contains"
+        if whole and is_list(kind):
+            element = parameter(value, Column(column.name, column.alias, kind.value_type))
+            return f"coalesce(list_contains({column.alias}, {self._parameter(element)}), false)"
+        if pa.types.is_null(kind):
+            return "false"
+        if not is_text(kind):
+            raise InvalidArgumentError(
+                f"where gives {operator} to the column {column.name!r}, which holds {kind}; "
+                f"it is for text{' and lists' if whole else ''}"
+            )
+        name = self._parameter(parameter(value, column))
+        if whole:
+            return f"coalesce(contains({column.alias}, {name}), false)"
+        return f"coalesce(contains(lower({column.alias}), lower({name})), false)"
 
     def _parameter(self, value: Any) -> str:
         self.values.append(value)

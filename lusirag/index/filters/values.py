@@ -41,7 +41,7 @@ def parameter(value: Any, column: Column) -> Any:
                     f"({type(value).__name__}); give {wanted}"
                 ) from None
     quoted = '"' + column.name.replace('"', '""') + '"'
-    example = f"list_contains({quoted}, 'a')" if _is_list(column.type) else f"{quoted} IS NOT NULL"
+    example = f"list_contains({quoted}, 'a')" if is_list(column.type) else f"{quoted} IS NOT NULL"
     raise InvalidArgumentError(
         f"the column {column.name!r} holds {column.type}, which a dict cannot compare; "
         f"give where as SQL, such as {example}"
@@ -119,7 +119,8 @@ def _is_number(kind: pa.DataType) -> bool:
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
 
 
-def _is_text(kind: pa.DataType) -> bool:
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a column holds text."""
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
@@ -131,13 +132,14 @@ def _is_zoned_time(kind: pa.DataType) -> bool:
     return bool(pa.types.is_timestamp(kind))
 
 
-def _is_list(kind: pa.DataType) -> bool:
+def is_list(kind: pa.DataType) -> bool:
+    """Whether a column holds lists."""
     return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
 _KINDS: tuple[tuple[Callable[[pa.DataType], bool], Callable[[Any, pa.DataType], Any], str], ...] = (
     (_is_number, _number, "a number"),
-    (_is_text, _text, "a str"),
+    (is_text, _text, "a str"),
     (pa.types.is_boolean, _boolean, "True or False"),
     (_is_time, _time, "a date or datetime without time zone, or such text in ISO 8601"),
     (_is_zoned_time, _time, "a date or datetime, or such text in ISO 8601"),
