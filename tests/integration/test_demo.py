@@ -77,6 +77,19 @@ def test_the_readme_example_of_langchain_runs(
     assert capsys.readouterr().out == "Kila mtu ana haki ya kupata elimu.\n"
 
 
+def test_the_readme_example_of_llama_index_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import llama_index.core
+
+    # LlamaIndex's own tokenizer is loaded from the network.
+    monkeypatch.setattr(llama_index.core, "global_tokenizer", str.split)
+    monkeypatch.setattr(llama_index.core.Settings, "_tokenizer", str.split)
+    monkeypatch.chdir(tmp_path)
+    run_readme_examples(5)
+    assert capsys.readouterr().out == "Kila mtu ana haki ya kupata elimu.\n"
+
+
 def test_the_readme_example_of_models_runs_on_a_hub_of_tiny_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
