@@ -28,13 +28,14 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from operator import truediv
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from benchmarks.search_start import RandomVectors
 from benchmarks.sets import environment, find_sets
 from lusirag import Embedder
 from lusirag.corpus import Corpus
@@ -46,32 +47,18 @@ MODEL = "lusifer-mini"
 ROWS = 1024  # of a batch of made-up documents
 
 
-class RandomVectors:
-    """Gives every text a random vector and remembers the pieces it was given; satisfies lusirag.types.Encoder.
+class Recording(RandomVectors):
+    """Random vectors in the name of a model, whose tokenizer it has; remembers the pieces that it was given."""
 
-    With a model it has its tokenizer, so that an index splits documents and counts terms as for the model itself.
-    """
-
-    name, fingerprint, max_tokens = "random", "random-1", 512
-
-    def __init__(self, *, dimension: int | None = None, model: TokenizerOnly | None = None) -> None:
-        self.dimension = dimension or (model.dimension if model else 384)
-        self.pieces: list[list[str]] | None = None
-        if model is not None:
-            self.tokenizer, self.max_passage_tokens = model.tokenizer, model.max_passage_tokens
-        self._random = np.random.default_rng(0)
-
-    def encode_queries(self, texts: Sequence[str], *, instruction: str | None = None) -> Vectors:
-        """Return float32 unit vectors of shape (n, dimension)."""
-        del instruction
-        return self.encode_documents(texts)
+    def __init__(self, model: Any) -> None:
+        super().__init__(model)
+        self.tokenizer, self.max_passage_tokens = model.tokenizer, model.max_passage_tokens
+        self.pieces: list[list[str]] = []
 
     def encode_documents(self, texts: Sequence[str]) -> Vectors:
         """Return float32 unit vectors of shape (n, dimension)."""
-        if self.pieces is not None:
-            self.pieces.append(list(texts))
-        vectors = self._random.standard_normal((len(texts), self.dimension), dtype=np.float32)
-        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        self.pieces.append(list(texts))
+        return super().encode_documents(texts)
 
 
 def main() -> None:
@@ -167,7 +154,7 @@ class Clock:
 
 def build_alone(parts: Sequence[Path]) -> tuple[dict[str, Any], list[list[list[str]]]]:
     """What a build costs with random vectors; also, for each part, the pieces in which passages are embedded."""
-    embedder = RandomVectors(model=TokenizerOnly.load(MODEL))
+    embedder = Recording(TokenizerOnly.load(MODEL))
     pieces, clock = [], Clock()
     for timed in (False, True):  # the first time loads the language model, and much else
         with tempfile.TemporaryDirectory() as folder, Index.create(Path(folder) / "index", embedder) as index:
@@ -188,7 +175,9 @@ def build_alone(parts: Sequence[Path]) -> tuple[dict[str, Any], list[list[list[s
 
 def synthetic(count: int, dimension: int, ann: str) -> dict[str, Any]:
     """Index made-up documents, without lexical search."""
-    embedder = RandomVectors(dimension=dimension)
+    embedder: Any = RandomVectors(
+        SimpleNamespace(name="random", fingerprint="random", dimension=dimension, max_tokens=512)  # type: ignore[arg-type]
+    )
     with (
         tempfile.TemporaryDirectory() as folder,
         Index.create(Path(folder) / "index", embedder, ann=ann, chunk_tokens=0) as index,

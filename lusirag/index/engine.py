@@ -49,20 +49,21 @@ def load_faiss() -> Any:
 
 
 def scalar_index(
-    codes: npt.NDArray[Any], lowest: npt.NDArray[np.float32] | None, step: npt.NDArray[np.float32] | None
+    codes: npt.NDArray[Any], ranges: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]] | None
 ) -> Any:
     """FAISS's scalar quantizer by inner product over codes that stay where they are; they must outlive it.
 
     Args:
         codes: (rows, dim) float16, or uint8 that mean lowest + step * code.
-        lowest, step: (dim,) for uint8.
+        ranges: lowest and step, (dim,) each, for uint8.
     """
     faiss = load_faiss()
     rows, dimension = codes.shape
     kinds = faiss.ScalarQuantizer
-    kind = kinds.QT_fp16 if lowest is None or step is None else kinds.QT_8bit
+    kind = kinds.QT_fp16 if ranges is None else kinds.QT_8bit
     index = faiss.IndexScalarQuantizer(dimension, kind, faiss.METRIC_INNER_PRODUCT)
-    if lowest is not None and step is not None:
+    if ranges is not None:
+        lowest, step = ranges
         # FAISS decodes to the middle of a code's 256th part.
         trained = np.concatenate([lowest - step / 2, 255 * step]).astype(np.float32)
         faiss.copy_array_to_vector(trained, index.sq.trained)

@@ -124,7 +124,7 @@ def cosines(vectors: Sequence[StoredVectors], queries: Vectors, origin: Places, 
         (n, m), -inf where there is none.
     """
     scores = np.full(rows.shape, -np.inf, dtype=np.float32)
-    for number in range(len(vectors)) if len(vectors) > 1 else [0]:
+    for number in range(len(vectors)):
         here = (rows >= 0) & (origin == number)
         query, _ = np.nonzero(here)  # (rows of the segment,)
         if len(query):

@@ -92,13 +92,13 @@ class StoredVectors:
     @cached_property
     def scalar_index(self) -> Any:
         """FAISS's index over the codes where they lie, for those that are not float32."""
-        return scalar_index(self.codes, *(self.ranges or (None, None)))
+        return scalar_index(self.codes, self.ranges)
 
 
 def _from_halves(codes: npt.NDArray[np.float16]) -> Vectors:
     """float16 as float32, finite numbers only: the bits are moved to their places, and the exponent set right.
 
-    NOTE: the same as codes.astype(np.float32), in a fifth of its time (numpy 2.4).
+    NOTE: the same as codes.astype(np.float32), which numpy (2.4) does several times slower.
     """
     bits = codes.view(np.int16).astype(np.int32)
     bits <<= 13
