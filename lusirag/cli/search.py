@@ -86,7 +86,7 @@ def search(
             note("this index is not complete: `lusirag index` was interrupted; run it again to continue")
         searched: Index | Retriever = index
         if rerank is not None or diversity or group or candidates is not None:
-            searched = _retriever(index, rerank, device, candidates=candidates, diversity=diversity, group=group)
+            searched = as_retriever(index, rerank, device, candidates=candidates, diversity=diversity, group=group)
         hits = searched.search(
             query,
             k,
@@ -115,7 +115,10 @@ def _why_nothing(mode: Mode, *, empty: bool, filtered: bool) -> str:
     return "no passage meets the conditions"
 
 
-def _retriever(index: Index, model: str | None, device: str | None, *, group: bool, **options: Any) -> Retriever:
+def as_retriever(
+    index: Index, model: str | None, device: str | None, *, group: bool = False, **options: Any
+) -> Retriever:
+    """A retriever with the stages that are asked for; `model` is a cross-encoder's name."""
     from lusirag.retrieval import CrossEncoderReranker, Retriever
 
     # Several devices are for embedding many texts; the few candidates of a query are scored on the first.

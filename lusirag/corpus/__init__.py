@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lusirag.corpus.fields import FieldNames
     from lusirag.corpus.language import identify, identify_languages
     from lusirag.corpus.schema import CHUNK_COLUMN, CHUNK_TYPE, CORPUS_FIELDS, passage_text
+    from lusirag.corpus.sentences import sentence_spans
 
 __all__ = [
     "CHUNK_COLUMN",
@@ -28,6 +29,7 @@ __all__ = [
     "identify",
     "identify_languages",
     "passage_text",
+    "sentence_spans",
     "untruncated",
 ]
 
@@ -42,6 +44,7 @@ _HOME = {
     "identify": "language",
     "identify_languages": "language",
     "passage_text": "schema",
+    "sentence_spans": "sentences",
     "untruncated": "chunking",
 }
 

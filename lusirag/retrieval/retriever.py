@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Unpack
+from copy import copy
+from typing import Self, Unpack
 
 from lusirag.errors import InvalidArgumentError
 from lusirag.index import Index
@@ -67,6 +68,17 @@ class Retriever:
                 f"candidates is {candidates}, but nothing chooses among them; "
                 "ask for reranking, diversity or grouping as well, or leave it out"
             )
+
+    @property
+    def index(self) -> Index:
+        """The index that is searched."""
+        return self._index
+
+    def pinned(self) -> Self:
+        """This retriever over the index as it is now: what is written afterwards does not change what it finds."""
+        same = copy(self)
+        same._index = self._index.pinned()
+        return same
 
     def search(self, query: str, k: int = 10, **options: Unpack[SearchOptions]) -> list[Hit]:
         """Find the k best hits for a query.

@@ -64,16 +64,22 @@ def test_the_readme_examples_of_an_index_run_and_find_the_passages(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    run_readme_examples(0, 1, 2)
-    printed = capsys.readouterr().out.splitlines()
-    assert printed == ["(1, 384)", "1 sw Kila mtu ana haki ya kupata elimu. {'year': 1948}", "['1', '2']", "2"]
+    run_readme_examples(0, 1, 2, 3)
+    assert capsys.readouterr().out.splitlines() == [
+        "(1, 384)",
+        "1 sw Kila mtu ana haki ya kupata elimu. {'year': 1948}",
+        "['1', '2']",
+        "2",
+        "Men and women of full age have the right to marry. [1] [('2', 0, 50)]",
+        "no passage is about the question",
+    ]
 
 
 def test_the_readme_example_of_langchain_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    run_readme_examples(4)
+    run_readme_examples(5)
     assert capsys.readouterr().out == "Kila mtu ana haki ya kupata elimu.\n"
 
 
@@ -86,7 +92,7 @@ def test_the_readme_example_of_llama_index_runs(
     monkeypatch.setattr(llama_index.core, "global_tokenizer", str.split)
     monkeypatch.setattr(llama_index.core.Settings, "_tokenizer", str.split)
     monkeypatch.chdir(tmp_path)
-    run_readme_examples(5)
+    run_readme_examples(6)
     assert capsys.readouterr().out == "Kila mtu ana haki ya kupata elimu.\n"
 
 
@@ -103,7 +109,7 @@ def test_the_readme_example_of_models_runs_on_a_hub_of_tiny_ones(
     monkeypatch.setattr("lusirag.model.source.snapshot_download", lambda name, **_: str(hub[name]))
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
-    run_readme_examples(3)
+    run_readme_examples(4)
     trained = sum(file.stat().st_size for file in (tmp_path / "work" / "my-adapters").iterdir())
     whole = sum(file.stat().st_size for file in (tmp_path / "work" / "my-model").iterdir())
     assert trained > 0

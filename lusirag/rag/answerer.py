@@ -1,0 +1,170 @@
+"""`Answerer`: from a question to an answer that says where it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Unpack
+
+from lusirag.corpus import identify
+from lusirag.errors import InvalidArgumentError
+from lusirag.index import Index
+from lusirag.index.requests import SearchOptions, checked_k
+from lusirag.rag.answer import Answer, Passage, Refusal
+from lusirag.rag.attribution import attribute
+from lusirag.rag.context import pack
+from lusirag.rag.extractive import extract, same_language
+from lusirag.rag.generator import Generator
+from lusirag.rag.passages import as_passages
+from lusirag.rag.prompt import Prompt, build_prompt
+from lusirag.rag.relevance import Relevance
+from lusirag.rag.sentences import Sentences
+from lusirag.rag.streaming import is_refusal, may_be_refusal, without_thinking
+from lusirag.retrieval import Retriever
+from lusirag.types import Encoder
+
+MIN_RELEVANCE = 0.35
+_OWN_LANGUAGE_HITS = 2
+
+
+class Answerer:
+    """Answers questions from an index, with citations, or says that it cannot.
+
+    1. retrieve: the best passages in any language, and the best two in the language of the question.
+    2. refuse, when no sentence of them is near enough to the question.
+    3. answer: with a generator, from as many passages as its context holds, in the language of the question; without,
+       by quoting the sentence that is nearest, in the language of the question where it is about as near.
+    4. cite: each passage that the answer names, with the sentence of it that says so.
+
+    Args:
+        index: an open index, or a `Retriever` over one.
+        generator: `OpenAIGenerator`, `CausalLMGenerator`, those of langchain_lusirag and llama_index_lusirag, or any
+            object with their methods; None for extractive answers.
+        k: how many passages are retrieved.
+        max_tokens: longest generated answer.
+        min_relevance: how near the best sentence must be, from 0 (off) to 1; see `Relevance`. It tells questions
+            about other subjects; whether a passage on the subject holds the answer, only a generator can tell.
+        prompt: builds the prompt; see `build_prompt`.
+
+    Raises:
+        InvalidArgumentError: one of these is out of range or of the wrong type.
+    """
+
+    def __init__(
+        self,
+        index: Index | Retriever,
+        generator: Generator | None = None,
+        *,
+        k: int = 8,
+        max_tokens: int = 512,
+        min_relevance: float = MIN_RELEVANCE,
+        prompt: Prompt = build_prompt,
+    ) -> None:
+        if not isinstance(index, Index | Retriever):
+            raise InvalidArgumentError(f"index is {index!r}; it must be an Index or a Retriever")
+        if generator is not None and not isinstance(generator, Generator):
+            raise InvalidArgumentError(
+                f"generator is {generator!r}; it must have name, context_tokens, count_tokens and generate; "
+                "langchain_lusirag and llama_index_lusirag wrap the models of their frameworks"
+            )
+        if not 0 <= min_relevance <= 1:
+            raise InvalidArgumentError(f"min_relevance is {min_relevance}; it must be from 0 (off) to 1")
+        self._retriever = index if isinstance(index, Retriever) else Retriever(index)
+        self._generator = generator
+        self._k = checked_k(k)
+        self._max_tokens = checked_k(max_tokens, "max_tokens")
+        self._min_relevance = min_relevance
+        self._prompt = prompt
+        self._scale: Relevance | None = None
+
+    def ask(
+        self,
+        question: str,
+        *,
+        language: str | None = None,
+        on_text: Callable[[str], None] | None = None,
+        **options: Unpack[SearchOptions],
+    ) -> Answer:
+        """Answer a question.
+
+        Args:
+            question: in any language.
+            language: BCP 47 tag of the language to answer in; identified from the question when None.
+            on_text: called with each piece of the answer as it is written.
+            options: mode, where, languages, instruction and fusion, as for `Index.search`.
+
+        Raises:
+            InvalidArgumentError: as `Index.search`, or the generator's context is too short.
+            ModelError: the generator failed.
+        """
+        retriever = self._retriever.pinned()
+        embedder = retriever.index.embedder
+        language = language or identify([question])[0]
+        passages = self._passages(retriever, question, language, options)
+        written_by = None if self._generator is None else self._generator.name
+        answer = Answer(question, "", language, (), tuple(passages), 0.0, written_by)
+        if not passages:
+            return replace(answer, refusal=Refusal.NOTHING_FOUND)
+        if self._scale is None:
+            self._scale = Relevance(embedder)
+        sentences = Sentences(passages, embedder, self._scale)
+        asked = embedder.encode_queries([question], instruction=options.get("instruction"))[0]
+        relevance = sentences.relevance(asked)
+        answer = replace(answer, relevance=float(relevance.max()))
+        if answer.relevance < self._min_relevance:
+            return replace(answer, refusal=Refusal.NOT_RELEVANT)
+        said = on_text or (lambda _: None)
+        if self._generator is not None:
+            return self._generated(answer, sentences, embedder, self._generator, said)
+        citation = extract(sentences, relevance, language)
+        answer = replace(answer, text=f"{citation.quote} [{citation.passage.number}]", citations=(citation,))
+        said(answer.text)
+        return answer
+
+    def _passages(
+        self, retriever: Retriever, question: str, language: str | None, options: SearchOptions
+    ) -> list[Passage]:
+        hits = retriever.search(question, self._k, **options)
+        if language is not None and not options.get("languages"):
+            own = [
+                tag for tag in retriever.index.info()["languages"] if tag is not None and same_language(tag, language)
+            ]
+            if own:
+                few = min(self._k, _OWN_LANGUAGE_HITS)
+                also = retriever.search(question, few, **options | SearchOptions(languages=own))
+                hits += [hit for hit in also if hit.id not in {other.id for other in hits}]
+        return as_passages(hits)
+
+    def _generated(
+        self, answer: Answer, sentences: Sentences, embedder: Encoder, generator: Generator, said: Callable[[str], None]
+    ) -> Answer:
+        messages, shown = pack(
+            answer.question,
+            answer.passages,
+            answer.language,
+            prompt=self._prompt,
+            generator=generator,
+            max_tokens=self._max_tokens,
+        )
+        answer = replace(answer, passages=tuple(shown))
+        text = _written(generator.generate(messages, max_tokens=self._max_tokens), said)
+        if not text or is_refusal(text):
+            return replace(answer, refusal=Refusal.NOT_IN_PASSAGES)
+        citations = attribute(
+            text, shown, sentences, embedder=embedder, language=answer.language, min_relevance=self._min_relevance
+        )
+        return replace(answer, text=text, citations=citations)
+
+
+def _written(pieces: Iterable[str], said: Callable[[str], None]) -> str:
+    """The whole answer; its pieces are passed on once they cannot be the words for no answer any more."""
+    text = unsaid = ""
+    for piece in without_thinking(pieces):
+        piece = piece if text else piece.lstrip()
+        text, unsaid = text + piece, unsaid + piece
+        if unsaid and not may_be_refusal(text) and not is_refusal(text):
+            said(unsaid)
+            unsaid = ""
+    if unsaid and not is_refusal(text):
+        said(unsaid)
+    return text.strip()
