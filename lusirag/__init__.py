@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from lusirag.errors import LusiragError
     from lusirag.index import Index
     from lusirag.model import LusiferConfig, LusiferModel
+    from lusirag.rag import Answerer
     from lusirag.retrieval import Retriever
     from lusirag.types import Document, Hit
 
 __version__ = "0.1.0"
 __all__ = [
+    "Answerer",
     "Document",
     "Embedder",
     "Hit",
@@ -32,6 +34,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "Answerer": "lusirag.rag",
     "Document": "lusirag.types",
     "Embedder": "lusirag.embedding",
     "Hit": "lusirag.types",
