@@ -33,7 +33,7 @@ def ask(
             envvar="LUSIRAG_GENERATOR",
             metavar="KIND:MODEL",
             help="What writes the answer: openai:MODEL (any compatible endpoint), transformers:MODEL, "
-            "langchain:PROVIDER:MODEL, llamaindex:CLASS:MODEL. The best sentence is quoted when left out.",
+            "langchain:PROVIDER:MODEL, llamaindex:CLASS:MODEL. Without one the best sentence is quoted.",
         ),
     ] = None,
     base_url: Annotated[
@@ -44,7 +44,9 @@ def ask(
         typer.Option("--answer-language", help="Tag such as sw; the question's language when left out."),
     ] = None,
     k: Annotated[int, typer.Option("-k", help="How many passages the answer may rest on.")] = 8,
-    max_tokens: Annotated[int, typer.Option("--max-tokens", help="Longest answer of a generator.")] = 512,
+    max_tokens: Annotated[
+        int | None, typer.Option("--max-tokens", help="Longest answer of a generator; 512 when left out.")
+    ] = None,
     context_tokens: Annotated[
         int | None, typer.Option("--context-tokens", help="Longest prompt and answer of a generator together.")
     ] = None,
@@ -79,31 +81,38 @@ def ask(
 
     Without a generator the best sentence is quoted. Where no passage is about the question, nothing is answered.
     """
+    from lusirag.errors import LusiragError
     from lusirag.index import Index
     from lusirag.rag import Answerer
-    from lusirag.rag.answerer import MIN_RELEVANCE
 
-    writer = _generator(generator, base_url, context_tokens, device, dtype)
+    given: dict[str, Any] = {"max_tokens": max_tokens, "min_relevance": min_relevance}
     load = model_loader(runtime=runtime, device=device, dtype=dtype)
     with Index.open(directory, load, read_only=True) as index:
+        if not index.complete:
+            note("this index is not complete: `lusirag index` was interrupted; run it again to continue")
+        writer = _generator(generator, base_url, context_tokens, max_tokens, device, dtype)
         answerer = Answerer(
             as_retriever(index, rerank, device) if rerank else index,
             writer,
             k=k,
-            max_tokens=max_tokens,
-            min_relevance=MIN_RELEVANCE if min_relevance is None else min_relevance,
+            **{name: value for name, value in given.items() if value is not None},
         )
         live = sys.stdout.isatty() and not as_json and writer is not None
-        answer = answerer.ask(
-            question,
-            language=answer_language,
-            on_text=_show_piece if live else None,
-            mode=mode.value,
-            where=as_filter(where),
-            languages=languages or None,
-            instruction=instruction,
-            fusion=fusion.value,
-        )
+        try:
+            answer = answerer.ask(
+                question,
+                language=answer_language,
+                on_text=_show_piece if live else None,
+                mode=mode.value,
+                where=as_filter(where),
+                languages=languages or None,
+                instruction=instruction,
+                fusion=fusion.value,
+            )
+        except LusiragError:
+            if live:  # the message begins a line of its own
+                sys.stdout.write("\n")
+            raise
     if as_json:
         write_json(as_record(answer))
         return
@@ -115,13 +124,22 @@ def ask(
 
 
 def _generator(
-    spec: str | None, base_url: str | None, context_tokens: int | None, device: str | None, dtype: str | None
+    spec: str | None,
+    base_url: str | None,
+    context_tokens: int | None,
+    max_tokens: int | None,
+    device: str | None,
+    dtype: str | None,
 ) -> Any:
     if spec is None:
-        if base_url is not None:
+        given = {"--base-url": base_url, "--context-tokens": context_tokens, "--max-tokens": max_tokens}
+        if useless := [name for name, value in given.items() if value is not None]:
             from lusirag.errors import InvalidArgumentError
 
-            raise InvalidArgumentError("--base-url is given without a model; add --generator openai:MODEL")
+            raise InvalidArgumentError(
+                f"without a generator {' and '.join(useless)} would change nothing; add --generator openai:MODEL, or "
+                "another one"
+            )
         return None
     from lusirag.rag.loading import load_generator
 
@@ -159,15 +177,22 @@ def _show_citations(answer: Answer) -> None:
     elif not answer.citations[0].marked:
         note("the answer names no passage; these sentences are nearest to it:")
     table = Table.grid(padding=(0, 2))
+    for column in range(3):
+        table.add_column(overflow="fold", no_wrap=column < 2)
     for citation in answer.citations:
         hit = citation.passage.hit
         place = f"{hit.document_id}, characters {citation.start}-{citation.end}"
         where = " · ".join(part for part in (hit.title and shorten(hit.title, 60), place, hit.source) if part)
+        number, language = f"[{citation.passage.number}]", hit.language or "?"
         # An extractive answer is its own quotation.
-        quote = "" if answer.generator is None else f"{shorten(citation.quote, QUOTED_CHARACTERS)}\n"
-        number = Text(f"[{citation.passage.number}]")
-        table.add_row(number, hit.language or "?", Text.assemble(quote, (where, "dim")))
-    output().print(table)
+        quote = "" if answer.generator is None else shorten(citation.quote, QUOTED_CHARACTERS)
+        if sys.stdout.isatty():
+            shown = Text.assemble(f"{quote}\n" if quote else "", (where, "dim"))
+            table.add_row(Text(number), Text(language), shown)
+        else:  # a line each, never broken
+            sys.stdout.write("  ".join(part for part in (number, language, where, quote) if part) + "\n")
+    if table.row_count:
+        output().print(table)
 
 
 def as_record(answer: Answer) -> dict[str, Any]:

@@ -6,6 +6,7 @@ falls back to those of a related language for others.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ Span = tuple[int, int]
 
 # In characters. What is longer is no sentence, but text whose ends nobody marked: it is cut at line breaks and words.
 _LONGEST = 1000
+# The splitter looks at all text that is left for each piece, which takes quadratic time: it sees this many pieces.
+_WINDOW = 32
 _UNMARKED = {"th": 200, "lo": 200, "km": 200, "bo": 200, "dz": 200}  # these write no full stop that sentencex knows
 
 
@@ -33,12 +36,19 @@ def sentence_spans(text: str, language: str | None = None) -> list[Span]:
     spans: list[Span] = []
     for found in get_sentence_boundaries(primary, text):
         start, end = _trimmed(text, found["start_index"], found["end_index"])
-        if end - start <= longest:
-            spans += [(start, end)] if end > start else []
-            continue
-        pieces = _splitter(longest).chunk_indices(text[start:end])
-        spans += [_trimmed(text, start + at, start + at + len(piece)) for at, piece in pieces]
-    return spans
+        spans += [(start, end)] if end - start <= longest else _cut(text, start, end, longest)
+    return [(start, end) for start, end in spans if start < end]
+
+
+def _cut(text: str, start: int, end: int, longest: int) -> Iterator[Span]:
+    width = _WINDOW * longest
+    while start < end:
+        found = _splitter(longest).chunk_indices(text[start : min(start + width, end)])
+        # The last piece of a window ends where the window does: it is cut again, as the next window's first.
+        again = start + width < end and len(found) > 1
+        for at, piece in found[:-1] if again else found:
+            yield _trimmed(text, start + at, start + at + len(piece))
+        start += found[-1][0] if again else width
 
 
 def _trimmed(text: str, start: int, end: int) -> Span:

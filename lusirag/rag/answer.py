@@ -40,8 +40,8 @@ class Citation:
 
     Attributes:
         passage: which.
-        quote: the sentence of it that the answer rests on; the passage's whole text where the generator named the
-            passage alone.
+        quote: the sentence of it that the answer rests on; all that was shown of the passage where that is no whole
+            sentence.
         start, end: the place of `quote` in the document's text, in characters; end is exclusive.
         marked: the generator named the passage; False where it was found by likeness afterwards, because the
             generator named none.

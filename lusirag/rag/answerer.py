@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import Unpack
 
 from lusirag.corpus import identify
-from lusirag.errors import InvalidArgumentError
+from lusirag.errors import InvalidArgumentError, ModelError
 from lusirag.index import Index
 from lusirag.index.requests import SearchOptions, checked_k
-from lusirag.rag.answer import Answer, Passage, Refusal
+from lusirag.rag.answer import Answer, Refusal
 from lusirag.rag.attribution import attribute
 from lusirag.rag.context import pack
 from lusirag.rag.extractive import extract, same_language
@@ -21,7 +21,7 @@ from lusirag.rag.relevance import Relevance
 from lusirag.rag.sentences import Sentences
 from lusirag.rag.streaming import is_refusal, may_be_refusal, without_thinking
 from lusirag.retrieval import Retriever
-from lusirag.types import Encoder
+from lusirag.types import Encoder, Hit
 
 MIN_RELEVANCE = 0.38
 _OWN_LANGUAGE_HITS = 2
@@ -40,7 +40,7 @@ class Answerer:
         index: an open index, or a `Retriever` over one.
         generator: `OpenAIGenerator`, `CausalLMGenerator`, those of langchain_lusirag and llama_index_lusirag, or any
             object with their methods; None for extractive answers.
-        k: how many passages are retrieved.
+        k: how many passages are retrieved in any language; those in the language of the question come on top.
         max_tokens: longest generated answer.
         min_relevance: how near the best sentence must be, from 0 (off) to 1; see `Relevance`. It tells questions
             about other subjects; whether a passage on the subject holds the answer, only a generator can tell.
@@ -67,13 +67,11 @@ class Answerer:
                 f"generator is {generator!r}; it must have name, context_tokens, count_tokens and generate; "
                 "langchain_lusirag and llama_index_lusirag wrap the models of their frameworks"
             )
-        if not 0 <= min_relevance <= 1:
-            raise InvalidArgumentError(f"min_relevance is {min_relevance}; it must be from 0 (off) to 1")
         self._retriever = index if isinstance(index, Retriever) else Retriever(index)
         self._generator = generator
         self._k = checked_k(k)
         self._max_tokens = checked_k(max_tokens, "max_tokens")
-        self._min_relevance = min_relevance
+        self._min_relevance = _checked_relevance(min_relevance)
         self._prompt = prompt
         self._scale: Relevance | None = None
 
@@ -95,12 +93,15 @@ class Answerer:
 
         Raises:
             InvalidArgumentError: as `Index.search`, or the generator's context is too short.
-            ModelError: the generator failed.
+            ModelError: the generator failed, or wrote nothing.
         """
+        if not isinstance(language, str | None):
+            raise InvalidArgumentError(f'language is {language!r}; it must be a tag such as "sw", or None')
         retriever = self._retriever.pinned()
         embedder = retriever.index.embedder
+        hits = retriever.search(question, self._k, **options)
         language = language or identify([question])[0]
-        passages = self._passages(retriever, question, language, options)
+        passages = as_passages(hits + self._in_own_language(retriever, question, language, options, found=hits))
         written_by = None if self._generator is None else self._generator.name
         answer = Answer(question, "", language, (), tuple(passages), 0.0, written_by)
         if not passages:
@@ -121,19 +122,19 @@ class Answerer:
         said(answer.text)
         return answer
 
-    def _passages(
-        self, retriever: Retriever, question: str, language: str | None, options: SearchOptions
-    ) -> list[Passage]:
-        hits = retriever.search(question, self._k, **options)
-        if language is not None and not options.get("languages"):
-            own = [
-                tag for tag in retriever.index.info()["languages"] if tag is not None and same_language(tag, language)
-            ]
-            if own:
-                few = min(self._k, _OWN_LANGUAGE_HITS)
-                also = retriever.search(question, few, **options | SearchOptions(languages=own))
-                hits += [hit for hit in also if hit.id not in {other.id for other in hits}]
-        return as_passages(hits)
+    def _in_own_language(
+        self, retriever: Retriever, question: str, language: str | None, options: SearchOptions, *, found: list[Hit]
+    ) -> list[Hit]:
+        """The best hits in the language of the question that are not among those `found` in any."""
+        if language is None or options.get("languages") is not None:
+            return []
+        own = [tag for tag in retriever.index.info()["languages"] if tag is not None and same_language(tag, language)]
+        if not own:
+            return []
+        few = min(self._k, _OWN_LANGUAGE_HITS)
+        hits = retriever.search(question, few, **options | SearchOptions(languages=own))
+        known = {hit.id for hit in found}
+        return [hit for hit in hits if hit.id not in known]
 
     def _generated(
         self, answer: Answer, sentences: Sentences, embedder: Encoder, generator: Generator, said: Callable[[str], None]
@@ -148,7 +149,12 @@ class Answerer:
         )
         answer = replace(answer, passages=tuple(shown))
         text = _written(generator.generate(messages, max_tokens=self._max_tokens), said)
-        if not text or is_refusal(text):
+        if not text:
+            raise ModelError(
+                f"{generator.name} wrote no answer within {self._max_tokens} tokens; allow more with max_tokens "
+                "(a model that thinks first needs them), or give another model"
+            )
+        if is_refusal(text):
             return replace(answer, refusal=Refusal.NOT_IN_PASSAGES)
         citations = attribute(
             text, shown, sentences, embedder=embedder, language=answer.language, min_relevance=self._min_relevance
@@ -158,13 +164,29 @@ class Answerer:
 
 def _written(pieces: Iterable[str], said: Callable[[str], None]) -> str:
     """The whole answer; its pieces are passed on once they cannot be the words for no answer any more."""
-    text = unsaid = ""
-    for piece in without_thinking(pieces):
-        piece = piece if text else piece.lstrip()
-        text, unsaid = text + piece, unsaid + piece
-        if unsaid and not may_be_refusal(text) and not is_refusal(text):
-            said(unsaid)
-            unsaid = ""
-    if unsaid and not is_refusal(text):
-        said(unsaid)
+    text, begun = "", False
+    try:
+        for piece in without_thinking(pieces):
+            text += piece if text else piece.lstrip()
+            if begun:
+                said(piece)
+            elif text and not may_be_refusal(text) and not is_refusal(text):
+                said(text)
+                begun = True
+    finally:
+        # Now, not when the last reference goes: who catches what `said` raised keeps the frames alive.
+        if (close := getattr(pieces, "close", None)) is not None:
+            close()
+    if text and not begun and not is_refusal(text):
+        said(text)
     return text.strip()
+
+
+def _checked_relevance(relevance: object) -> float:
+    try:
+        number = -1.0 if isinstance(relevance, bool | str) else float(relevance)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        number = -1.0
+    if not 0 <= number <= 1:
+        raise InvalidArgumentError(f"min_relevance is {relevance!r}; it must be a number from 0 (off) to 1")
+    return number

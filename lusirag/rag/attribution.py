@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -25,8 +26,9 @@ def attribute(
     """The citations of an answer, each with the sentence that is nearest to what it is cited for.
 
     Where the answer names passages, as in "... [2]", they are taken at their word: each is quoted with its sentence
-    that is nearest to the statement before the mark. An answer that names none is compared sentence by sentence with
-    all passages, and what is near enough is cited as not `marked`.
+    that is nearest to the statement before the mark, or whole where none of its sentences was shown to the end. An
+    answer that names none is compared sentence by sentence with all passages, and what is near enough is cited as not
+    `marked`.
 
     Args:
         answer: a generated text.
@@ -51,9 +53,15 @@ def attribute(
     for (_, candidates), vector in zip(claims, vectors, strict=True):
         relevance = np.where(sentences.within(candidates), sentences.relevance(vector), -np.inf)
         at = int(np.argmax(relevance))
-        if relevance[at] >= (-1e9 if marked else min_relevance):
+        if marked and relevance[at] == -np.inf:
+            named = candidates[0]
+            citation = Citation(named, named.text, named.start, named.end)
+        elif marked or relevance[at] >= min_relevance:
             citation = sentences.citation(at, marked=marked)
-            found.setdefault((citation.passage.number, citation.start), citation)
+            citation = replace(citation, passage=by_number[citation.passage.number])  # as it was shown
+        else:
+            continue
+        found.setdefault((citation.passage.number, citation.start), citation)
     return tuple(found.values())
 
 

@@ -13,12 +13,15 @@ from lusirag.rag.generator import Message
 
 logger = logging.getLogger(__name__)
 
+_THINKING = "<think>"
+
 
 class CausalLMGenerator:
     """A decoder with its tokenizer, run by transformers.
 
     The prompt is put in the model's chat template, with thinking turned off where the template knows it; a model
-    without one gets the messages as plain text. Calls from several threads take turns.
+    without one gets the messages as plain text. Calls from several threads take turns. Torch's random numbers play no
+    part.
 
     Args:
         model: a directory or hub id, such as "Qwen/Qwen3-4B-Instruct-2507". Weights must be safetensors; code that
@@ -48,7 +51,7 @@ class CausalLMGenerator:
         repetition_penalty: float = 1.0,
         local_files_only: bool = False,
     ) -> None:
-        if temperature < 0 or repetition_penalty <= 0:
+        if not (temperature >= 0 and repetition_penalty > 0):
             raise InvalidArgumentError(
                 f"temperature is {temperature} and repetition_penalty {repetition_penalty}; "
                 "the first must not be below 0, the second must be above"
@@ -61,7 +64,7 @@ class CausalLMGenerator:
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
         """As the model's own tokenizer counts, chat template included."""
-        return len(self._tokenizer(self._prompt(messages), add_special_tokens=False)["input_ids"])
+        return len(self._tokens(self._prompt(messages))["input_ids"])
 
     def generate(self, messages: Sequence[Message], *, max_tokens: int) -> Iterator[str]:
         """Yield the answer word by word; when the caller stops listening, the model stops.
@@ -71,69 +74,77 @@ class CausalLMGenerator:
         """
         from transformers import StoppingCriteriaList, TextIteratorStreamer
 
-        inputs = self._tokenizer(self._prompt(messages), add_special_tokens=False, return_tensors="pt")
-        inputs = {name: tensor.to(self._model.device) for name, tensor in inputs.items()}
+        prompt = self._prompt(messages)
+        inputs = self._tokens(prompt, return_tensors="pt")
         streamer = TextIteratorStreamer(self._tokenizer, skip_prompt=True, skip_special_tokens=True)
         unheard = threading.Event()
         failure: list[BaseException] = []
 
         def run() -> None:
             try:
-                self._run(inputs, max_tokens, streamer, StoppingCriteriaList([lambda *_: unheard.is_set()]))
+                with self._lock:  # here, not around the loop below: a listener who forgets to go on blocks nobody
+                    self._run(inputs, max_tokens, streamer, StoppingCriteriaList([lambda *_: unheard.is_set()]))
             except BaseException as error:
                 failure.append(error)
             finally:
                 streamer.end()  # wakes the listener also when generation failed
 
         thread = threading.Thread(target=run, name="lusirag-generate", daemon=True)
-        with self._lock:
-            thread.start()
-            try:
-                for piece in streamer:
-                    if piece:
-                        yield piece
-            finally:
-                unheard.set()
-                thread.join()
+        thread.start()
+        try:
+            if prompt.rstrip().endswith(_THINKING):
+                yield _THINKING  # so that who reads the output alone sees where thinking begins
+            for piece in streamer:
+                if piece:
+                    yield piece
+        finally:
+            unheard.set()
+            thread.join()
         if failure:
-            raise ModelError(
-                f"{self.name} failed: {(str(failure[0]).splitlines() or [type(failure[0]).__name__])[0]}"
-            ) from failure[0]
+            raise ModelError(f"{self.name} failed: {_first_line(failure[0])}") from failure[0]
 
     def _run(self, inputs: dict[str, Any], max_tokens: int, streamer: Any, stopping: Any) -> None:
-        import torch
-
-        with torch.random.fork_rng():  # the caller's random numbers stay as they are
-            torch.manual_seed(self._seed)
-            produced = self._model.generate(
-                **inputs, generation_config=self._generation(max_tokens), streamer=streamer, stopping_criteria=stopping
-            )
-        if produced.shape[1] - inputs["input_ids"].shape[1] >= max_tokens:
-            logger.warning("the answer was cut after %d tokens; allow more with max_tokens", max_tokens)
-
-    def _generation(self, max_tokens: int) -> Any:
-        from transformers import GenerationConfig
-
-        tokens = self._model.generation_config
-        drawing = {"do_sample": True, "temperature": self._temperature} if self._temperature else {"do_sample": False}
-        return GenerationConfig(
-            **drawing,
+        device = self._model.device
+        produced = self._model.generate(
+            **{name: tensor.to(device) for name, tensor in inputs.items()},
             max_new_tokens=max_tokens,
             repetition_penalty=self._penalty,
-            bos_token_id=tokens.bos_token_id,
-            eos_token_id=tokens.eos_token_id if tokens.eos_token_id is not None else self._tokenizer.eos_token_id,
-            pad_token_id=self._tokenizer.pad_token_id
-            if self._tokenizer.pad_token_id is not None
-            else tokens.pad_token_id,
-        )
+            logits_processor=[_drawing(self._temperature, self._seed, device)] if self._temperature else [],
+            streamer=streamer,
+            stopping_criteria=stopping,
+        )[0].tolist()
+        written = produced[inputs["input_ids"].shape[1] :]
+        ends = self._model.generation_config.eos_token_id
+        if len(written) == max_tokens and written[-1] not in (ends if isinstance(ends, list) else [ends]):
+            logger.warning("the answer was cut after %d tokens; allow more with max_tokens", max_tokens)
+
+    def _tokens(self, prompt: str, **options: Any) -> dict[str, Any]:
+        # A chat template writes the token of the beginning itself; without it, models made for it write nonsense.
+        plain = self._tokenizer.chat_template is None
+        found = self._tokenizer(prompt, add_special_tokens=plain, verbose=False, **options)
+        return {name: found[name] for name in ("input_ids", "attention_mask")}
 
     def _prompt(self, messages: Sequence[Message]) -> str:
+        from jinja2 import TemplateError
+
         if self._tokenizer.chat_template is None:
             return "\n\n".join([*(message["content"] for message in messages), "Answer:"])
-        prompt: str = self._tokenizer.apply_chat_template(
-            list(messages), tokenize=False, add_generation_prompt=True, enable_thinking=False
-        )
-        return prompt
+
+        def filled(turns: Sequence[Message]) -> str:
+            prompt: str = self._tokenizer.apply_chat_template(
+                list(turns), tokenize=False, add_generation_prompt=True, enable_thinking=False
+            )
+            return prompt
+
+        try:
+            return filled(messages)
+        except TemplateError:  # of models that know no system message, as Gemma 2
+            try:
+                return filled([{"role": "user", "content": "\n\n".join(turn["content"] for turn in messages)}])
+            except TemplateError as error:
+                raise ModelError(
+                    f"the chat template of {self.name} cannot be filled ({_first_line(error)}); give another model"
+                ) from error
 
 
 def _load(name: str, device: str | None, dtype: str | None, *, local_files_only: bool) -> tuple[Any, Any]:
@@ -148,14 +159,51 @@ def _load(name: str, device: str | None, dtype: str | None, *, local_files_only:
         with quiet_transformers():
             options = {"local_files_only": local_files_only, "trust_remote_code": False}
             tokenizer = AutoTokenizer.from_pretrained(name, **options)
-            model = AutoModelForCausalLM.from_pretrained(name, dtype=kind, use_safetensors=True, **options)
+            model, read = AutoModelForCausalLM.from_pretrained(
+                name, dtype=kind, use_safetensors=True, output_loading_info=True, **options
+            )
+            if read["missing_keys"]:  # transformers fills them with random numbers
+                raise ModelError(f"it lacks {len(read['missing_keys'])} weights, as {min(read['missing_keys'])}")
     except Exception as error:  # each kind of broken model raises another one, of several libraries
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelError(
-            f"the language model {name!r} cannot be loaded ({reason}); give a directory or hub id of a causal "
-            "language model with safetensors weights"
+            f"the language model {name!r} cannot be loaded ({_first_line(error)}); give a directory or hub id of a "
+            "causal language model with safetensors weights"
         ) from error
+    _settle(model, tokenizer)
     return model.to(place).eval(), tokenizer
+
+
+def _settle(model: Any, tokenizer: Any) -> None:
+    """Leave of a model's own settings for generation its special tokens alone: the rest is for chatting."""
+    from transformers import GenerationConfig
+
+    own = model.generation_config
+    ends = tokenizer.eos_token_id if own.eos_token_id is None else own.eos_token_id
+    pad = own.pad_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+    if pad is None:
+        pad = ends[0] if isinstance(ends, list) else ends
+    model.generation_config = GenerationConfig(bos_token_id=own.bos_token_id, eos_token_id=ends, pad_token_id=pad)
+
+
+def _drawing(temperature: float, seed: int, device: Any) -> Any:
+    """What makes taking the likeliest token draw one: the largest of log p / T + Gumbel noise is a draw from p^(1/T).
+
+    Source: Gumbel, "Statistical theory of extreme values", 1954. transformers can draw too, but from the random numbers
+    of the whole process, which belong to the caller.
+    """
+    import torch
+
+    random = torch.Generator(device).manual_seed(seed)
+
+    def draw(_: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:  # (1, V)
+        noise = torch.empty_like(scores, dtype=torch.float32).exponential_(generator=random)
+        return scores.float() / temperature - noise.log()
+
+    return draw
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _checked_context(asked: int | None, config: Any, name: str) -> int:

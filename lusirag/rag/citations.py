@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-# [2], [1, 3], [1-3], also in full-width brackets and with the digits of any script, which int() reads.
-_MARK = re.compile(r"[\[［【〔]\s*(\d+(?:\s*[,，、;،\-–]\s*\d+)*)\s*[\]］】〕]")
-_RANGE = re.compile(r"(\d+)\s*[-–]\s*(\d+)")
+# [2], [1, 3], [1-3], also in full-width brackets and with the digits of any script, which int() reads. Language models
+# write a range with any of Unicode's dashes.
+_DASH = r"[\-\u2010-\u2015]"
+_MARK = re.compile(rf"[\[［【〔]\s*(\d+(?:\s*(?:[,，、;；،؛]|{_DASH})\s*\d+)*)\s*[\]］】〕]")
+_RANGE = re.compile(rf"(?<!\d)(\d++)\s*{_DASH}\s*(\d+)")
+_LONGEST = 18  # digits: int() refuses numbers of thousands
 
 
 def marks(text: str, passages: int) -> Iterator[tuple[int, list[int]]]:
@@ -22,7 +25,7 @@ def marks(text: str, passages: int) -> Iterator[tuple[int, list[int]]]:
     """
     for mark in _MARK.finditer(text):
         named = _RANGE.sub(lambda found: _spelt_out(found, passages), mark[1])
-        numbers = dict.fromkeys(int(number) for number in re.findall(r"\d+", named))
+        numbers = dict.fromkeys(map(_number, re.findall(r"\d+", named)))
         if valid := [number for number in numbers if 1 <= number <= passages]:
             yield mark.start(), valid
 
@@ -33,5 +36,9 @@ def without_marks(text: str) -> str:
 
 
 def _spelt_out(found: re.Match[str], passages: int) -> str:
-    first, last = int(found[1]), int(found[2])
+    first, last = sorted((_number(found[1]), _number(found[2])))
     return " ".join(str(number) for number in range(first, min(last, passages) + 1))
+
+
+def _number(digits: str) -> int:
+    return int(digits) if len(digits) <= _LONGEST else 10**_LONGEST

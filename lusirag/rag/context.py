@@ -22,24 +22,34 @@ def pack(
 ) -> tuple[list[Message], list[Passage]]:
     """The prompt with the best passages that fit beside an answer of `max_tokens`, and these passages.
 
-    A passage that does not fit is left out, and the next is tried; of the best one, where not even that fits, as much
-    is shown as does. Passages keep their numbers.
+    Of a passage that does not fit, the chunk that was found is shown alone; where that does not fit either, the next
+    passage is tried. Where nothing fits, as much is shown of the best chunk as does. Passages keep their numbers.
 
     Raises:
-        InvalidArgumentError: the model's context has no room for question and answer alone.
+        InvalidArgumentError: the model's context has no room for a passage beside question and answer.
     """
     room = generator.context_tokens - max_tokens
 
     def fits(chosen: Sequence[Passage]) -> bool:
         return generator.count_tokens(prompt(question, chosen, language)) <= room
 
-    chosen: list[Passage] = []
-    for passage in passages:
-        if fits([*chosen, passage]):
-            chosen.append(passage)
+    chosen = list(passages)
+    if not fits(chosen):  # seldom; else one count is enough
+        chosen = []
+        for passage in passages:
+            for shown in (passage, _found(passage)):
+                if fits([*chosen, shown]):
+                    chosen.append(shown)
+                    break
     if passages and not chosen:
-        chosen = [_shortened(passages[0], fits, generator, max_tokens)]
+        chosen = [_shortened(_found(passages[0]), fits, generator, max_tokens)]
     return prompt(question, chosen, language), chosen
+
+
+def _found(passage: Passage) -> Passage:
+    """The best one of the chunks that were joined."""
+    hit = passage.hit
+    return replace(passage, text=hit.text, start=hit.start, end=hit.end)
 
 
 def _shortened(
@@ -53,12 +63,13 @@ def _shortened(
             fitting = middle
         else:
             too_long = middle
-    if not fitting:
+    shortened = _beginning(passage, fitting)
+    if not shortened.text:
         raise InvalidArgumentError(
             f"{generator.name} takes {generator.context_tokens} tokens, which leaves no room for passages beside the "
             f"question and an answer of {max_tokens}; ask for a shorter answer, or give a model with a longer context"
         )
-    return _beginning(passage, fitting)
+    return shortened
 
 
 def _beginning(passage: Passage, characters: int) -> Passage:

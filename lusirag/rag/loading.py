@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from lusirag.errors import InvalidArgumentError
+from lusirag.errors import InvalidArgumentError, MissingDependencyError
 from lusirag.rag.causal_lm import CausalLMGenerator
 from lusirag.rag.generator import Generator
 from lusirag.rag.openai_generator import OpenAIGenerator
@@ -46,7 +46,7 @@ def load_generator(
     if not model or kind not in _OWN | others:
         kinds = ", ".join(f"{name}:..." for name in [*_OWN, *sorted(others)])
         raise InvalidArgumentError(f"the generator is {spec!r}; allowed: {kinds}, such as openai:gpt-5-mini")
-    make, takes = _OWN[kind] if kind in _OWN else (others[kind].load(), frozenset({"context_tokens"}))
+    make, takes = _OWN[kind] if kind in _OWN else (_brought(others[kind]), frozenset({"context_tokens"}))
     given: dict[str, Any] = {
         "base_url": base_url, "context_tokens": context_tokens, "device": device, "dtype": dtype
     }  # fmt: skip
@@ -56,3 +56,15 @@ def load_generator(
             f"a generator of the kind {kind!r} takes no {' and no '.join(unknown)}; it takes {', '.join(sorted(takes))}"
         )
     return make(model, **given)
+
+
+def _brought(found: EntryPoint) -> Callable[..., Generator]:
+    try:
+        make: Callable[..., Generator] = found.load()
+    except MissingDependencyError:
+        raise
+    except (ImportError, AttributeError) as error:
+        raise MissingDependencyError(
+            f"generators of the kind {found.name!r} cannot be loaded ({error}); install what {found.module} needs"
+        ) from error
+    return make

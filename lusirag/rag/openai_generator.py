@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections.abc import Iterator, Sequence
@@ -11,6 +12,8 @@ from lusirag.errors import InvalidArgumentError, MissingDependencyError, ModelEr
 from lusirag.rag.generator import Message, approximate_tokens
 
 logger = logging.getLogger(__name__)
+
+_LONGEST_REASON = 300  # characters
 
 # Parameters of a request that some models refuse, and what to send in their place (nothing for None).
 _OTHER_NAMES = {"max_tokens": "max_completion_tokens", "temperature": None}
@@ -68,36 +71,45 @@ class OpenAIGenerator:
         """
         import openai
 
+        ended: str | None = None
         try:
             with self._stream(list(messages), max_tokens) as stream:
                 for chunk in stream:
-                    for choice in chunk.choices[:1]:
+                    for choice in (chunk.choices or [])[:1]:
                         if choice.delta is not None and choice.delta.content:
                             yield choice.delta.content
-                        if choice.finish_reason == "length":
-                            logger.warning("the answer was cut after %d tokens; allow more with max_tokens", max_tokens)
+                        ended = choice.finish_reason or ended
         except openai.APIError as error:
             raise ModelError(f"{self.name} at {self._client.base_url}: {_in_words(error)}") from error
+        except json.JSONDecodeError as error:
+            raise ModelError(
+                f"{self.name} at {self._client.base_url}: does not speak chat completions ({_first_line(error)}); "
+                "is the address right?"
+            ) from error
+        if ended == "length":
+            logger.warning("the answer was cut after %d tokens; allow more with max_tokens", max_tokens)
+        elif ended == "content_filter":
+            logger.warning("the answer was cut by the content filter of %s", self._client.base_url)
+        elif ended is None:
+            logger.warning("%s ended without saying so: the answer may lack its end", self._client.base_url)
 
     def _stream(self, messages: list[Message], max_tokens: int) -> Any:
         """Send the request; where the model refuses a parameter by name, send it without, now and from now on."""
         import openai
 
         while True:
-            sent = {
-                name: max_tokens if value is None else value for name, value in self._parameters.items()
-            }  # fmt: skip
+            parameters = self._parameters  # NOTE: another thread may put others in its place, so never changed
+            sent = {name: max_tokens if value is None else value for name, value in parameters.items()}
             try:
                 return self._client.chat.completions.create(model=self._model, messages=messages, stream=True, **sent)
             except openai.BadRequestError as error:
-                refused = next(
-                    (name for name in self._parameters if name in _OTHER_NAMES and _names(error, name)), None
-                )
+                refused = next((name for name in parameters if name in _OTHER_NAMES and _names(error, name)), None)
                 if refused is None:
                     raise
-                value = self._parameters.pop(refused)
-                if (other := _OTHER_NAMES[refused]) is not None:
-                    self._parameters[other] = value
+                left = {name: value for name, value in parameters.items() if name != refused}
+                other = _OTHER_NAMES[refused]
+                self._parameters = left if other is None else left | {other: parameters[refused]}
+                logger.info("%s takes no %s; sent %s", self.name, refused, f"as {other}" if other else "without")
 
 
 def _client(base_url: str | None, api_key: str | None, **options: Any) -> Any:
@@ -115,6 +127,10 @@ def _client(base_url: str | None, api_key: str | None, **options: Any) -> Any:
         raise InvalidArgumentError(
             "there is no API key: set OPENAI_API_KEY, or give base_url (--base-url), the address of a server of yours"
         ) from error
+    except Exception as error:  # of the HTTP library, which is another one for each version of openai
+        raise InvalidArgumentError(
+            f"base_url is {base_url!r} ({_first_line(error)}); it must be an address such as http://localhost:11434/v1"
+        ) from error
 
 
 def _names(error: Any, parameter: str) -> bool:
@@ -126,7 +142,7 @@ def _in_words(error: Any) -> str:
     import openai
 
     if isinstance(error, openai.APITimeoutError):
-        return "no answer in time; raise the timeout, or ask for fewer tokens"
+        return "gave no sign of life in time; raise the timeout, or ask for fewer tokens"
     if isinstance(error, openai.APIConnectionError):
         return f"cannot be reached ({error.__cause__ or error}); is the server running, and the address right?"
     if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
@@ -135,8 +151,13 @@ def _in_words(error: Any) -> str:
         return f"no such model or address ({_first_line(error)})"
     if isinstance(error, openai.RateLimitError):
         return f"too many requests, or no credit left ({_first_line(error)})"
+    if isinstance(error, openai.InternalServerError):
+        return f"the server failed ({_first_line(error)}); try again later"
     return _first_line(error)
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    """What the endpoint says, without the JSON around it."""
+    body = getattr(error, "body", None)
+    said = body.get("message") if isinstance(body, dict) else None
+    return (str(said or error).strip().splitlines() or [type(error).__name__])[0][:_LONGEST_REASON]

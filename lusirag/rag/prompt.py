@@ -29,7 +29,7 @@ def build_prompt(question: str, passages: Sequence[Passage], language: str | Non
 
     Another function with these arguments can take its place: `Answerer(prompt=...)`.
     """
-    wanted = f"{language_name(language)}" if language else "the language of the question"
+    wanted = language_name(language) if language else "the language of the question"
     shown = "\n\n".join(_shown(passage) for passage in passages)
     # The question stands last, and what to do stands near it: small models forget the beginning of a long prompt.
     request = f"Passages:\n\n{shown}\n\nQuestion: {question}\n\nAnswer in {wanted}, with the numbers of the passages."

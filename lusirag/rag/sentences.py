@@ -43,8 +43,16 @@ class Sentences:
 
     def within(self, passages: Collection[Passage]) -> npt.NDArray[np.bool_]:
         """Which sentences (n,) stand in these passages, or in what is left of them where they were shortened."""
-        ends = {passage.number: len(passage.text) for passage in passages}
-        return np.array([end <= ends.get(passage.number, -1) for passage, _, end in self._places], np.bool_)
+        left = {passage.number: (passage.start, passage.end) for passage in passages}
+        return np.array(
+            [
+                passage.number in left
+                and left[passage.number][0] <= passage.start + start
+                and passage.start + end <= left[passage.number][1]
+                for passage, start, end in self._places
+            ],
+            np.bool_,
+        )
 
     def citation(self, at: int, *, marked: bool) -> Citation:
         """The sentence at a place of the list as a citation."""

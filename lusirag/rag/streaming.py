@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from lusirag.rag.prompt import NO_ANSWER
 
 _BEGIN, _END = "<think>", "</think>"
+_LETTERS = NO_ANSWER.replace(" ", "")
 
 
 def without_thinking(pieces: Iterable[str]) -> Iterator[str]:
@@ -39,13 +41,14 @@ def _beginning_of(mark: str, text: str) -> int:
 
 def is_refusal(text: str) -> bool:
     """True when an answer begins by saying that there is none."""
-    return _letters(text).startswith(_letters(NO_ANSWER))
+    return _opening(text) == _LETTERS
 
 
 def may_be_refusal(text: str) -> bool:
     """True while the beginning of an answer could still become the words for none."""
-    return _letters(NO_ANSWER).startswith(_letters(text))
+    return len(_opening(text)) < len(_LETTERS) and _LETTERS.startswith(_opening(text))
 
 
-def _letters(text: str) -> str:
-    return "".join(filter(str.isalnum, text)).upper()
+def _opening(text: str) -> str:
+    """The first letters, as many as the words for no answer have, whatever marks are around and between them."""
+    return "".join(islice(filter(str.isalnum, text), len(_LETTERS))).upper()
