@@ -23,7 +23,7 @@ from lusirag.rag.streaming import is_refusal, may_be_refusal, without_thinking
 from lusirag.retrieval import Retriever
 from lusirag.types import Encoder, Hit
 
-MIN_RELEVANCE = 0.38
+MIN_RELEVANCE = 0.35
 _OWN_LANGUAGE_HITS = 2
 
 
