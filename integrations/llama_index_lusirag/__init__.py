@@ -4,6 +4,8 @@ from llama_index_lusirag import LusiferEmbedding, LusiragVectorStore
 
 store = LusiragVectorStore("my-index")
 index = VectorStoreIndex.from_vector_store(store, embed_model=LusiferEmbedding("lusifer-mini"))
+
+`LLMGenerator` lets a language model of LlamaIndex write the answers of `lusirag.rag.Answerer`.
 """
 
 from __future__ import annotations
@@ -18,8 +20,9 @@ except ImportError as error:
     ) from error
 
 from llama_index_lusirag.embedding import LusiferEmbedding
+from llama_index_lusirag.generator import LLMGenerator
 from llama_index_lusirag.reranking import LusiragRerank
 from llama_index_lusirag.retriever import LusiragRetriever
 from llama_index_lusirag.vector_store import LusiragVectorStore
 
-__all__ = ["LusiferEmbedding", "LusiragRerank", "LusiragRetriever", "LusiragVectorStore"]
+__all__ = ["LLMGenerator", "LusiferEmbedding", "LusiragRerank", "LusiragRetriever", "LusiragVectorStore"]

@@ -30,8 +30,9 @@ def test_the_snippets_run_one_after_the_other(
     run("\n".join(re.findall(r"```python\n(.*?)```", README, re.DOTALL)), "README.md")
     counts = "{{'num_added': {}, 'num_updated': 0, 'num_skipped': {}, 'num_deleted': {}}}"
     assert capsys.readouterr().out.splitlines() == [
-        "['1']", "{'year': 1948, 'at': {'page': 3}}", "['1']", "['2']", "2", "2", counts.format(2, 0, 0),
-        counts.format(0, 1, 1),
+        "['1']", "{'year': 1948, 'at': {'page': 3}}", "['1']", "['2']", "2", "2",
+        "Men and women of full age [1]. [('2', 'Men and women of full age have the right to marry.')]",
+        counts.format(2, 0, 0), counts.format(0, 1, 1),
     ]  # fmt: skip
 
 

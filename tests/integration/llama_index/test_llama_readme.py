@@ -25,7 +25,7 @@ def test_snippets_run_as_printed(
             [Document("a", "Kila mtu ana haki ya kupata elimu.", language="sw"), Document("b", "Ruhe", language="en")]
         )
     snippets = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
-    assert len(snippets) == 4
+    assert len(snippets) == 5
     printed, names = [], dict[str, Any]()
     for snippet in snippets:
         exec(compile(snippet, str(README), "exec"), names)  # noqa: S102
@@ -36,6 +36,7 @@ def test_snippets_run_as_printed(
     assert printed[2] == "['school']\n"
     assert "'sw'" in printed[3]
     assert printed[3].count("NodeWithScore") == 2
+    assert printed[4] == "text text text text ['a', 'b'] ()\n"
     assert {each.ref_doc_id for each in names["index"].vector_store.get_nodes()} == {"school", "rest"}
     with Index.open("my-store") as index:
         assert index.search("Who has the right to education?", k=1)[0].text == "Kila mtu ana haki ya kupata elimu."
