@@ -75,6 +75,8 @@ def test_all_faults_come_at_once(tmp_path: Path) -> None:
         (recipe(loss={"symmetric": True}), "symmetric goes with info_nce"),
         (recipe(loss={"matryoshka_dimensions": [8], "matryoshka_weights": [1, 2]}), "one weight for each"),
         (recipe(evaluation={"best": "x"}), "best is 'x', allowed: mean"),
+        (recipe(run={"output": "o", "save_every": 5, "log_every": 2}), "must be a multiple of run.log_every"),
+        (recipe(evaluation={"sets": {"dev": "d"}, "every": 300}), "and of evaluation.every"),
         (
             recipe(
                 model={"encoder": "e", "settings": {"encoder_skip": True}, "centre": 0.5},

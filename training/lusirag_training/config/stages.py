@@ -213,6 +213,7 @@ class AlignmentConfig:
         if self.model.centre:
             raise ValueError("model.centre is of stage 2, whose projection does it; give it in that recipe")
         check_starts(self.model, self.trainable)
+        check_intervals(self.run, self.evaluation)
         return self
 
 
@@ -232,6 +233,7 @@ class ContrastiveConfig:
     @model_validator(mode="after")
     def _keeps_its_start(self) -> ContrastiveConfig:
         check_starts(self.model, self.trainable)
+        check_intervals(self.run, self.evaluation)
         return self
 
 
@@ -248,6 +250,20 @@ def check_starts(model: ModelSection, trainable: TrainableSection) -> None:
         raise ValueError("model.centre changes the projection, and trainable.projection is false; leave one out")
     if model.connector_gain and not trainable.connector:
         raise ValueError("model.connector_gain changes the connector, and trainable.connector is false; leave one out")
+
+
+def check_intervals(run: RunSection, evaluation: EvaluationSection) -> None:
+    """Refuse checkpoints that would lie between two logs or two evaluations.
+
+    Raises:
+        ValueError: says which.
+    """
+    every = evaluation.every or run.save_every
+    if run.save_every % run.log_every or (evaluation.sets and run.save_every % every):
+        raise ValueError(
+            f"run.save_every is {run.save_every}; it must be a multiple of run.log_every ({run.log_every}) and of "
+            f"evaluation.every ({every}), so that a checkpoint has its figures and a run that goes on has its losses"
+        )
 
 
 def check_names(sets: list[Any], phases: list[PhaseSection]) -> None:

@@ -130,11 +130,6 @@ def training_arguments(
     """
     options, run = config.optimization, config.run
     every = config.evaluation.every or run.save_every
-    if run.save_every % run.log_every or (evaluate and run.save_every % every):
-        raise InvalidArgumentError(
-            f"run.save_every is {run.save_every}; it must be a multiple of run.log_every ({run.log_every}) and of "
-            f"evaluation.every ({every}), so that a checkpoint has its figures and a run that goes on has its losses"
-        )
     schedule: dict[str, Any] = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
     kind, more = schedule[options.schedule], {}
     if options.schedule != "constant" and options.least_learning_rate > 0:
