@@ -13,8 +13,9 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 demo: $(VENV)/.use
 	$(BIN)/lusirag demo
 
+# A process for each core, with one thread each: more threads than cores would wait for each other.
 test: $(VENV)/.develop
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 lint: $(VENV)/.develop
 	$(BIN)/ruff check .
@@ -37,6 +38,8 @@ $(VENV)/.use: $(VENV)/bin/python pyproject.toml constraints.txt
 $(VENV)/.develop: $(VENV)/bin/python pyproject.toml constraints.txt
 	@echo "Installing lusirag with its development tools into $(VENV) (once; a few minutes)"
 	$(INSTALL) -e ".[dev]"
+	@echo "Unpacking the language model of two notebooks into the user's cache (once; a minute or two)"
+	$(BIN)/python examples/local_generator.py
 	@touch $@ $(VENV)/.use
 
 clean:

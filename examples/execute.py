@@ -42,6 +42,7 @@ def execute(notebook: nbformat.NotebookNode, directory: Path) -> None:
         kernel_name="python3",
         resources={"metadata": {"path": str(directory)}},
         record_timing=False,  # it would be another file every time
+        coalesce_streams=True,  # else what is written piece by piece is saved piece by piece
         extra_arguments=["--IPKernelApp.log_level=ERROR"],  # it warns that it listens on the loopback unencrypted
     )
     try:
@@ -64,6 +65,9 @@ def main() -> int:
     options = parser.parse_args()
     # `!lusirag` in a cell is to be that of this Python, also where its environment is not activated.
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    # A notebook imports what lies beside it, wherever it runs.
+    here = str(Path(__file__).resolve().parent)
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))
     # tqdm, which libraries import, warns with the path of its file where there are no widgets.
     os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"
     failed = False

@@ -70,12 +70,18 @@ class CausalLMGenerator:
         """Yield the answer word by word; when the caller stops listening, the model stops.
 
         Raises:
+            InvalidArgumentError: prompt and answer may be longer together than `context_tokens`.
             ModelError: the model failed, as for lack of memory.
         """
         from transformers import StoppingCriteriaList, TextIteratorStreamer
 
         prompt = self._prompt(messages)
         inputs = self._tokens(prompt, return_tensors="pt")
+        if (length := inputs["input_ids"].shape[1]) + max_tokens > self.context_tokens:
+            raise InvalidArgumentError(
+                f"the prompt has {length} tokens, and {self.name} takes {self.context_tokens} with the answer; "
+                f"shorten the prompt, or ask for less than {max_tokens}"
+            )
         streamer = TextIteratorStreamer(self._tokenizer, skip_prompt=True, skip_special_tokens=True)
         unheard = threading.Event()
         failure: list[BaseException] = []

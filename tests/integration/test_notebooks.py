@@ -30,6 +30,21 @@ FACTS: dict[str, list[str]] = {
         r"en/article-5, characters 0 to 95",
         r"bread have to bake\?  no passage is about the question",
     ],
+    # None of these depends on the words of the small language model.
+    "2_question_answering_langchain": [
+        r"300 articles in 10 languages",
+        r"Is primary education free\?\n    en/article-26 ",
+        r"Nani ana haki ya kupata elimu\?\n    sw/article-26 ",
+        r"How long must I knead bread dough\?\n    \(no passage is about the question\)",
+        r"cited: es/article-13, 105-202: Toda persona tiene derecho a salir",
+    ],
+    "3_question_answering_llama_index": [
+        r"300 articles in 10 languages",
+        r"from: en/article-4, en/article-\d+, en/article-\d+",
+        r"source 1: Article 16\n    source 2: Article \d+",
+        r"How long must I knead bread dough\?\n    \(no passage is about the question\)",
+        r"cited: sw/article-26, 0-33: Kila mtu ana haki ya kuelimishwa",
+    ],
     "4_your_own_files": [
         r"44 \(44 embedded\) in 44 passages",
         r"added=44, replaced=0, unchanged=0",

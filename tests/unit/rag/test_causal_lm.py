@@ -52,6 +52,12 @@ def likeliest(directory: Path, tokens: list[int], count: int) -> str:
     return str(AutoTokenizer.from_pretrained(directory).decode(found[len(tokens) :], skip_special_tokens=True))
 
 
+def test_a_prompt_that_leaves_no_room_for_the_answer_is_refused(generator: CausalLMGenerator) -> None:
+    assert said(generator, max_tokens=247)
+    with pytest.raises(InvalidArgumentError, match=r"the prompt has 9 tokens, and .* takes 256 with the answer"):
+        said(generator, max_tokens=248)
+
+
 def test_it_says_what_is_likeliest_after_the_chat(directory: Path, generator: CausalLMGenerator) -> None:
     assert isinstance(generator, Generator)
     assert (generator.name, generator.context_tokens) == (str(directory), 256)
