@@ -85,11 +85,13 @@ class CausalLMGenerator:
         streamer = TextIteratorStreamer(self._tokenizer, skip_prompt=True, skip_special_tokens=True)
         unheard = threading.Event()
         failure: list[BaseException] = []
+        whole: list[bool] = []
 
         def run() -> None:
+            stopping = StoppingCriteriaList([lambda *_: unheard.is_set()])
             try:
                 with self._lock:  # here, not around the loop below: a listener who forgets to go on blocks nobody
-                    self._run(inputs, max_tokens, streamer, StoppingCriteriaList([lambda *_: unheard.is_set()]))
+                    whole.append(self._run(inputs, max_tokens, streamer, stopping))
             except BaseException as error:
                 failure.append(error)
             finally:
@@ -108,8 +110,11 @@ class CausalLMGenerator:
             thread.join()
         if failure:
             raise ModelError(f"{self.name} failed: {_first_line(failure[0])}") from failure[0]
+        if not all(whole):  # said here, behind the last words
+            logger.warning("the answer was cut after %d tokens; allow more with max_tokens", max_tokens)
 
-    def _run(self, inputs: dict[str, Any], max_tokens: int, streamer: Any, stopping: Any) -> None:
+    def _run(self, inputs: dict[str, Any], max_tokens: int, streamer: Any, stopping: Any) -> bool:
+        """Write an answer; False when it was cut."""
         device = self._model.device
         produced = self._model.generate(
             **{name: tensor.to(device) for name, tensor in inputs.items()},
@@ -121,8 +126,7 @@ class CausalLMGenerator:
         )[0].tolist()
         written = produced[inputs["input_ids"].shape[1] :]
         ends = self._model.generation_config.eos_token_id
-        if len(written) == max_tokens and written[-1] not in (ends if isinstance(ends, list) else [ends]):
-            logger.warning("the answer was cut after %d tokens; allow more with max_tokens", max_tokens)
+        return len(written) < max_tokens or written[-1] in (ends if isinstance(ends, list) else [ends])
 
     def _tokens(self, prompt: str, **options: Any) -> dict[str, Any]:
         # A chat template writes the token of the beginning itself; without it, models made for it write nonsense.
