@@ -8,8 +8,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lusirag.cli.console import note, output, shorten, write_json
-from lusirag.cli.options import Device, Dtype, IndexDirectory, Json, Runtime, Where, as_filter, model_loader
-from lusirag.cli.search import FusionMethod, Mode, as_retriever
+from lusirag.cli.options import (
+    Device,
+    Dtype,
+    Fusion,
+    FusionMethod,
+    IndexDirectory,
+    Instruction,
+    Json,
+    Languages,
+    Mode,
+    Rerank,
+    Runtime,
+    Where,
+    as_filter,
+    model_loader,
+)
+from lusirag.cli.search import as_retriever
 
 if TYPE_CHECKING:
     from lusirag.rag import Answer, Citation
@@ -55,23 +70,11 @@ def ask(
         typer.Option("--min-relevance", help="0 (answer always) to 1: how near a passage must be to the question."),
     ] = None,
     mode: Annotated[Mode, typer.Option("--mode", help="How passages are found; as for search.")] = Mode.DENSE,
-    fusion: Annotated[
-        FusionMethod, typer.Option("--fusion", help="How hybrid joins both: by scores, or by ranks (rrf).")
-    ] = FusionMethod.WEIGHTED,
-    languages: Annotated[
-        list[str] | None, typer.Option("--language", "-l", help="Only passages in this language; may be repeated.")
-    ] = None,
+    fusion: Fusion = FusionMethod.WEIGHTED,
+    languages: Languages = None,
     where: Where = None,
-    instruction: Annotated[str | None, typer.Option("--instruction", help="For models trained with them.")] = None,
-    rerank: Annotated[
-        str | None,
-        typer.Option(
-            "--rerank",
-            envvar="LUSIRAG_RERANK",
-            metavar="MODEL",
-            help="Cross-encoder (directory or hub id) for the order.",
-        ),
-    ] = None,
+    instruction: Instruction = None,
+    rerank: Rerank = None,
     runtime: Runtime = None,
     device: Device = None,
     dtype: Dtype = None,

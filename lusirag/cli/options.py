@@ -30,6 +30,21 @@ class OnDuplicate(StrEnum):
     SKIP = "skip"
 
 
+class Mode(StrEnum):
+    """How the query is matched."""
+
+    DENSE = "dense"
+    LEXICAL = "lexical"
+    HYBRID = "hybrid"
+
+
+class FusionMethod(StrEnum):
+    """How hybrid search puts its two rankings together."""
+
+    WEIGHTED = "weighted"
+    RRF = "rrf"
+
+
 Sources = Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Files, folders, or - for standard input.")]
 Field = Annotated[str | None, typer.Option(help="Column of that name; guessed when left out.")]
 SourceFormat = Annotated[
@@ -70,6 +85,18 @@ BatchTokens = Annotated[
 Json = Annotated[bool, typer.Option("--json", envvar="LUSIRAG_JSON", help="Write one JSON object a line.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", envvar="LUSIRAG_QUIET", help="Show no progress.")]
 IndexDirectory = Annotated[str, typer.Argument(metavar="DIR", help="An index directory made by `lusirag index`.")]
+
+Languages = Annotated[
+    list[str] | None, typer.Option("--language", "-l", help="Only passages in this language; may be repeated.")
+]
+Fusion = Annotated[FusionMethod, typer.Option("--fusion", help="How hybrid joins both: by scores, or by ranks (rrf).")]
+Instruction = Annotated[str | None, typer.Option("--instruction", help="For models trained with them.")]
+Rerank = Annotated[
+    str | None,
+    typer.Option(
+        "--rerank", envvar="LUSIRAG_RERANK", metavar="MODEL", help="Cross-encoder (directory or hub id) for the order."
+    ),
+]
 
 Where = Annotated[
     str | None,

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lusirag.cli.console import note, output, shorten, write_json
-from lusirag.cli.options import Device, Dtype, IndexDirectory, Json, Runtime, Where, as_filter, model_loader
+from lusirag.cli.options import (
+    Device,
+    Dtype,
+    Fusion,
+    FusionMethod,
+    IndexDirectory,
+    Instruction,
+    Json,
+    Languages,
+    Mode,
+    Rerank,
+    Runtime,
+    Where,
+    as_filter,
+    model_loader,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,21 +32,6 @@ if TYPE_CHECKING:
     from lusirag.types import Hit
 
 SHOWN_CHARACTERS = 240
-
-
-class Mode(StrEnum):
-    """How the query is matched."""
-
-    DENSE = "dense"
-    LEXICAL = "lexical"
-    HYBRID = "hybrid"
-
-
-class FusionMethod(StrEnum):
-    """How hybrid search puts its two rankings together."""
-
-    WEIGHTED = "weighted"
-    RRF = "rrf"
 
 
 def register(app: typer.Typer) -> None:
@@ -47,23 +46,11 @@ def search(
     mode: Annotated[
         Mode, typer.Option("--mode", help="dense: by meaning; lexical: by words in common; hybrid: both.")
     ] = Mode.DENSE,
-    fusion: Annotated[
-        FusionMethod, typer.Option("--fusion", help="How hybrid joins both: by scores, or by ranks (rrf).")
-    ] = FusionMethod.WEIGHTED,
-    languages: Annotated[
-        list[str] | None, typer.Option("--language", "-l", help="Only passages in this language; may be repeated.")
-    ] = None,
+    fusion: Fusion = FusionMethod.WEIGHTED,
+    languages: Languages = None,
     where: Where = None,
-    instruction: Annotated[str | None, typer.Option("--instruction", help="For models trained with them.")] = None,
-    rerank: Annotated[
-        str | None,
-        typer.Option(
-            "--rerank",
-            envvar="LUSIRAG_RERANK",
-            metavar="MODEL",
-            help="Cross-encoder (directory or hub id) for the order.",
-        ),
-    ] = None,
+    instruction: Instruction = None,
+    rerank: Rerank = None,
     diversity: Annotated[
         float, typer.Option("--diversity", envvar="LUSIRAG_DIVERSITY", help="0 (off) to 1: hits unlike each other.")
     ] = 0.0,

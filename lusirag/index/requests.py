@@ -83,6 +83,17 @@ def checked_k(k: object, name: str = "k") -> int:
     return number
 
 
+def checked_share(share: object, name: str) -> float:
+    """A number from 0, which turns something off, to 1."""
+    try:
+        number = -1.0 if isinstance(share, bool | str) else float(share)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        number = -1.0
+    if not 0 <= number <= 1:
+        raise InvalidArgumentError(f"{name} is {share!r}; it must be a number from 0 (off) to 1")
+    return number
+
+
 def checked_ids(ids: Iterable[str]) -> list[str]:
     """Document ids as a list of str."""
     if isinstance(ids, str):

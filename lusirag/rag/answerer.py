@@ -9,7 +9,7 @@ from typing import Unpack
 from lusirag.corpus import identify
 from lusirag.errors import InvalidArgumentError, ModelError
 from lusirag.index import Index
-from lusirag.index.requests import SearchOptions, checked_k
+from lusirag.index.requests import SearchOptions, checked_k, checked_share
 from lusirag.rag.answer import Answer, Refusal
 from lusirag.rag.attribution import attribute
 from lusirag.rag.context import pack
@@ -71,7 +71,7 @@ class Answerer:
         self._generator = generator
         self._k = checked_k(k)
         self._max_tokens = checked_k(max_tokens, "max_tokens")
-        self._min_relevance = _checked_relevance(min_relevance)
+        self._min_relevance = checked_share(min_relevance, "min_relevance")
         self._prompt = prompt
         self._scale: Relevance | None = None
 
@@ -180,13 +180,3 @@ def _written(pieces: Iterable[str], said: Callable[[str], None]) -> str:
     if text and not begun and not is_refusal(text):
         said(text)
     return text.strip()
-
-
-def _checked_relevance(relevance: object) -> float:
-    try:
-        number = -1.0 if isinstance(relevance, bool | str) else float(relevance)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        number = -1.0
-    if not 0 <= number <= 1:
-        raise InvalidArgumentError(f"min_relevance is {relevance!r}; it must be a number from 0 (off) to 1")
-    return number

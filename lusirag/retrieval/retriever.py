@@ -8,7 +8,7 @@ from typing import Self, Unpack
 
 from lusirag.errors import InvalidArgumentError
 from lusirag.index import Index
-from lusirag.index.requests import SearchOptions, checked_k
+from lusirag.index.requests import SearchOptions, checked_k, checked_share
 from lusirag.retrieval.diversity import maximal_marginal_relevance
 from lusirag.retrieval.grouping import best_passages, fetch_documents
 from lusirag.retrieval.reranking import Reranker, rerank
@@ -60,7 +60,7 @@ class Retriever:
             raise InvalidArgumentError(f"reranker is {reranker!r}; it must have a method score(query, hits)")
         self._index = index
         self._reranker = reranker
-        self._diversity = _checked_diversity(diversity)
+        self._diversity = checked_share(diversity, "diversity")
         self._group = group_documents
         self._candidates = None if candidates is None else checked_k(candidates, "candidates")
         if candidates is not None and not self._has_stages:
@@ -132,13 +132,3 @@ class Retriever:
             )
             return [hits[at] for at in order]
         return hits[:k]
-
-
-def _checked_diversity(diversity: object) -> float:
-    try:
-        number = -1.0 if isinstance(diversity, bool | str) else float(diversity)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        number = -1.0
-    if not 0 <= number <= 1:
-        raise InvalidArgumentError(f"diversity is {diversity!r}; it must be a number from 0 (off) to 1")
-    return number
