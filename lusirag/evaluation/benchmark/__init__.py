@@ -1,0 +1,1 @@
+"""Published benchmarks: their data sets, languages and instructions, how mteb runs them, what they sum to."""

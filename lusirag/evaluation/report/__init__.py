@@ -1,0 +1,1 @@
+"""Figures as a person reads them: tables in several formats, and plots."""
