@@ -27,7 +27,7 @@ from benchmarks.peers import PACKAGES, load_peer
 from benchmarks.sets import PAPER_LANGUAGES, environment, load_tasks, require_sets
 from lusirag import Embedder
 from lusirag.embedding.onnx_export import export_onnx
-from lusirag.evaluation import mean_ndcg, ranking
+from lusirag.evaluation import Measure, ranking
 from lusirag.model import LusiferModel
 from lusirag.types import Encoder, Vectors
 
@@ -150,7 +150,7 @@ def score(tasks: list[Task], rows: dict[tuple[str, str], int], vectors: Vectors)
             vectors[[rows[role, text] for text in texts]]
             for role, texts in (("query", task.queries), ("document", task.documents))
         )
-        figure = mean_ndcg(ranked(queries, documents), task.relevant, depth=DEPTH)
+        figure = Measure("ndcg", DEPTH).mean(ranked(queries, documents), task.relevant)
         figures.setdefault(task.group, {})[task.language] = figure
     return figures
 

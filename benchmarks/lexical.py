@@ -26,7 +26,7 @@ from benchmarks.development import QUESTIONS, TITLES, Task, add_sampling, cut, s
 from benchmarks.search_start import RandomVectors
 from benchmarks.sets import load_tasks, require_sets
 from lusirag import Document, Embedder, Index
-from lusirag.evaluation import mean_ndcg
+from lusirag.evaluation import Measure
 from lusirag.types import Encoder
 
 ONE_LANGUAGE = ("en", "ar", "de", "es", "fa", "fi", "fr", "id", "ja", "ko", "pt", "ru", "uk", "zh")
@@ -108,7 +108,7 @@ def search(task: Task, encoder: Encoder, modes: dict[str, tuple[str, str]]) -> I
         for name, (mode, fusion) in modes.items():
             found = index.search_many(task.queries, DEPTH, mode, fusion=fusion)
             ranked: Iterable[list[int]] = ([int(hit.id) for hit in hits] for hits in found)
-            yield name, mean_ndcg(list(ranked), task.relevant, depth=DEPTH)
+            yield name, Measure("ndcg", DEPTH).mean(list(ranked), task.relevant)
 
 
 if __name__ == "__main__":

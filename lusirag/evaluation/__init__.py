@@ -1,5 +1,5 @@
 """How well a search finds what it should."""
 
-from lusirag.evaluation.ranking import mean_ndcg, mean_reciprocal_rank, ranking, recall
+from lusirag.evaluation.ranking import Measure, ranking
 
-__all__ = ["mean_ndcg", "mean_reciprocal_rank", "ranking", "recall"]
+__all__ = ["Measure", "ranking"]

@@ -17,7 +17,7 @@ import numpy as np
 
 from lusirag.index.analysis import Ids
 from lusirag.index.flat import Match
-from lusirag.index.segment import Segment
+from lusirag.index.postings import Postings
 from lusirag.index.tombstones import Mask
 from lusirag.types import Vectors
 
@@ -39,15 +39,15 @@ class Scored(NamedTuple):
 
 
 class Lexicon:
-    """What BM25 needs of a snapshot: its postings, and the lengths of its live passages.
+    """What BM25 needs of some passages: their postings, and which of them live.
 
     Args:
-        segments: of the snapshot; each has a lexical part.
+        parts: of each segment its postings and (rows,) True where a passage lives.
     """
 
-    def __init__(self, segments: Sequence[Segment]) -> None:
-        self._postings = [segment.postings for segment in segments]
-        self._live: list[Mask] = [~segment.deleted for segment in segments]
+    def __init__(self, parts: Sequence[tuple[Postings, Mask]]) -> None:
+        self._postings = [postings for postings, _ in parts]
+        self._live = [live for _, live in parts]
         self._passages = sum(int(live.sum()) for live in self._live)
         lengths = [part.lengths for part in self._postings]
         total = sum(int(each[live].sum(dtype=np.int64)) for each, live in zip(lengths, self._live, strict=True))

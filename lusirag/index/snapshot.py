@@ -57,7 +57,7 @@ class Snapshot:
     @cached_property
     def lexicon(self) -> Lexicon:
         """What lexical search needs of all segments, opened when it is first needed."""
-        return Lexicon(self.segments)
+        return Lexicon([(segment.postings, ~segment.deleted) for segment in self.segments])
 
     @cached_property
     def schema(self) -> pa.Schema:

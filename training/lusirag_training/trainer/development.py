@@ -12,7 +12,7 @@ import torch
 
 from lusirag.embedding import Embedder
 from lusirag.embedding.torch_runtime import TorchRuntime
-from lusirag.evaluation.ranking import mean_ndcg, ranking
+from lusirag.evaluation.ranking import Measure, ranking
 from lusirag.model import LusiferModel
 from lusirag_training.data.reading import read_set
 from lusirag_training.data.texts import ModelTexts
@@ -81,7 +81,7 @@ def _ndcg(embedder: Embedder, each: DevelopmentSet) -> float:
     passages = embedder.encode_documents(each.passages)
     queries = embedder.encode_queries(each.queries)
     ranked: Sequence[Sequence[int]] = ranking(queries, passages, depth=DEPTH)
-    return mean_ndcg(ranked, each.relevant, depth=DEPTH)
+    return Measure("ndcg", DEPTH).mean(ranked, each.relevant)
 
 
 def read_sets(sources: Mapping[str, str], *, limit: int | None) -> dict[str, DevelopmentSet]:
