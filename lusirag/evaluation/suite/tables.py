@@ -32,7 +32,9 @@ def plotted(results: SuiteResults, figures: Sequence[Figure]) -> Table:
     main = results.measures[0]
     means = [figure for figure in figures if figure.summary]
     groups = tuple(dict.fromkeys(each.group for each in means))
-    rows: list[tuple[Cell, ...]] = [(model, *(_value(means, group, model, main) for group in groups)) for model in results.outcomes]
+    rows: list[tuple[Cell, ...]] = [
+        (model, *(_value(means, group, model, main) for group in groups)) for model in results.outcomes
+    ]
     return Table(f"{main.title} on {results.suite}", ("model", *groups), tuple(rows), _DIGITS)
 
 
