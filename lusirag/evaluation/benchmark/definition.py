@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+
+from lusirag.errors import InvalidArgumentError
+from lusirag.evaluation.benchmark.choosing import choose, choose_languages
 
 TYPES = ("classification", "clustering", "reranking", "retrieval", "sts")
 
@@ -40,6 +43,57 @@ class Benchmark:
     title: str
     tasks: tuple[BenchmarkTask, ...]
     codes: Mapping[str, tuple[str, ...]]
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The tags in which something is counted, in the order of `codes`."""
+        counted = {tag for task in self.tasks for tag in task.languages}
+        return tuple(tag for tag in self.codes if tag in counted)
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """Those of `TYPES` that occur, in their order."""
+        counted = {task.type for task in self.tasks}
+        return tuple(kind for kind in TYPES if kind in counted)
+
+    @property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """(task, language) of every score that the benchmark consists of, task by task."""
+        return tuple((task.name, tag) for task in self.tasks for tag in task.languages)
+
+    def select(
+        self,
+        *,
+        languages: Collection[str] | None = None,
+        types: Collection[str] | None = None,
+        tasks: Collection[str] | None = None,
+    ) -> Benchmark:
+        """Keep a part; what is None is not narrowed. Order and names stay, case does not matter.
+
+        Args:
+            languages: tags of the benchmark ("sw"), codes of ISO 639-3 ("swa", "swh"), or a tag that begins others
+                ("zh" for "zh-Hans" and "zh-Hant", where the benchmark has no plain "zh").
+            types: of `TYPES`.
+            tasks: names of data sets.
+
+        Raises:
+            InvalidArgumentError: one of them is not in the benchmark, or nothing is left.
+        """
+        tags = choose_languages(languages, self.codes, self.languages, owner=self.name)
+        kinds = choose(types, self.types, what="task type", owner=self.name)
+        names = choose(tasks, tuple(task.name for task in self.tasks), what="data set", owner=self.name)
+        kept = []
+        for task in self.tasks:
+            counted = tuple(tag for tag in task.languages if tag in tags)
+            if counted and task.type in kinds and task.name in names:
+                kept.append(replace(task, languages=counted))
+        if not kept:
+            raise InvalidArgumentError(
+                f"{self.name} has no data set that meets all conditions: language {', '.join(tags)}; type "
+                f"{', '.join(kinds)}; {len(names)} by name; leave one out"
+            )
+        left = {tag for task in kept for tag in task.languages}
+        return replace(self, tasks=tuple(kept), codes={tag: codes for tag, codes in self.codes.items() if tag in left})
 
 
 @dataclass(frozen=True, slots=True)
