@@ -159,6 +159,16 @@ class Embedder:
         """How many tokens of a document's own text fit beside the template and the special tokens."""
         return self._tokenizer.room_for_text(*self._templates["document"].surroundings(None))
 
+    @property
+    def instruction_roles(self) -> frozenset[str]:
+        """Which of "query" and "document" take an instruction; most models none, some queries alone."""
+        return frozenset(role for role, template in self._templates.items() if template.takes_instruction)
+
+    @property
+    def arithmetic(self) -> str:
+        """What computes, and in which numbers: "onnx-int8", "torch-bfloat16"; no part of the fingerprint."""
+        return self._runtime.arithmetic
+
     def encode_queries(
         self,
         texts: Sequence[str],

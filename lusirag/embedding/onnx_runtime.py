@@ -44,6 +44,7 @@ class OnnxRuntime:
     """
 
     parallel = 1  # it has threads of its own
+    arithmetic = "onnx-int8"
 
     def __init__(
         self, description: Description, *, threads: int | None = None, meanwhile: Callable[[], object] | None = None

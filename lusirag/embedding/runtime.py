@@ -19,6 +19,10 @@ class Runtime(Protocol):
     def parallel(self) -> int:
         """How many calls make sense at the same time, from as many threads."""
 
+    @property
+    def arithmetic(self) -> str:
+        """What computes, and in which numbers: "onnx-int8", "torch-bfloat16"."""
+
     def __call__(self, ids: Ids, mask: Ids) -> Vectors:
         """(B, S), (B, S) -> float32 (B, O), not normalised.
 

@@ -67,6 +67,11 @@ class TorchRuntime:
         free, _ = torch.cuda.mem_get_info(self.device)
         return int(min(max(free // 2 // ((12 * width + 4 * widest) * self.model.dtype.itemsize), 1024), 131_072))
 
+    @property
+    def arithmetic(self) -> str:
+        """ "torch-float32" or whatever type the weights have."""
+        return f"torch-{str(self.model.dtype).removeprefix('torch.')}"
+
     def close(self) -> None:
         """Nothing to give back."""
 

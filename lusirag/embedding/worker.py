@@ -79,7 +79,7 @@ def main() -> None:
     except Exception as error:
         send(answers, FAILED, text=f"{error}")
         return
-    send(answers, READY, text=str(runtime.batch_tokens))
+    send(answers, READY, text=f"{runtime.batch_tokens} {runtime.arithmetic}")
     while True:
         try:
             _, body = receive(requests)

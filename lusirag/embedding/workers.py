@@ -47,11 +47,14 @@ class WorkerRuntime:
             for device in devices:
                 settings = {"directory": str(directory), "device": device, "dtype": dtype, "attention": attention}
                 self._workers.append(_start(settings))
-            sizes = []
+            sizes, kinds = [], set()
             for worker, device in zip(self._workers, devices, strict=True):
-                sizes.append(_when_ready(worker, device))
+                size, kind = _when_ready(worker, device)
+                sizes.append(size)
+                kinds.add(kind)
                 self._free.put(worker)
             self.batch_tokens = min(sizes)
+            self.arithmetic = "+".join(sorted(kinds))  # several where a GPU and a CPU work side by side
         except BaseException:
             self.close()
             raise
@@ -101,8 +104,8 @@ def _start(settings: Mapping[str, object]) -> subprocess.Popen[bytes]:
     )
 
 
-def _when_ready(worker: subprocess.Popen[bytes], device: str) -> int:
-    """Wait until a worker has loaded its model; how many tokens fit on its device."""
+def _when_ready(worker: subprocess.Popen[bytes], device: str) -> tuple[int, str]:
+    """Wait until a worker has loaded its model; how many tokens fit on its device, and its arithmetic."""
     assert worker.stdout is not None
     try:
         kind, body = receive(worker.stdout)
@@ -111,7 +114,8 @@ def _when_ready(worker: subprocess.Popen[bytes], device: str) -> int:
     message = body.read().decode("utf-8")
     if kind != READY:
         raise ModelError(message)
-    return int(message)
+    size, arithmetic = message.split()
+    return int(size), arithmetic
 
 
 def _stop(workers: list[subprocess.Popen[bytes]]) -> None:

@@ -1,0 +1,36 @@
+"""Running mteb without its own talk."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def quiet_mteb() -> Iterator[None]:
+    """Keep mteb and datasets from logging and from drawing bars, where no argument of theirs does.
+
+    Errors are still logged. What is changed for the time is put back at the end.
+    """
+    import datasets
+
+    loud = logging.getLogger("mteb"), logging.getLogger("datasets")
+    levels = [logger.level for logger in loud]
+    bars = datasets.are_progress_bars_disabled() is False
+    for logger in loud:
+        logger.setLevel(logging.ERROR)
+    if bars:
+        datasets.disable_progress_bars()
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"mteb(\.|$)")
+            # scikit-learn's own: a label that no prediction has, a classifier that stops early, few points a cluster.
+            warnings.filterwarnings("ignore", module=r"sklearn(\.|$)")
+            yield
+    finally:
+        if bars:
+            datasets.enable_progress_bars()
+        for logger, level in zip(loud, levels, strict=True):
+            logger.setLevel(level)
