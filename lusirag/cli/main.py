@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from lusirag import __version__
-from lusirag.cli import ask, changes, demo, embed, index, models, repair, search
+from lusirag.cli import ask, changes, demo, embed, evaluation, index, models, repair, search
 from lusirag.cli.console import note
 from lusirag.errors import InvalidArgumentError, LusiragError
 
@@ -24,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "LUSIRAG"},
 )
-for group in (index, search, ask, changes, repair, embed, models, demo):
+for group in (index, search, ask, changes, repair, embed, models, evaluation, demo):
     group.register(app)
 # Packages beside lusirag, such as its training, bring their own commands; lusirag itself imports none of them.
 for found in entry_points(group="lusirag.commands"):

@@ -13,8 +13,8 @@ from lusirag.evaluation.benchmark.definition import Benchmark, TaskScore
 from lusirag.evaluation.benchmark.dependency import require_mteb
 from lusirag.evaluation.benchmark.encoder import BenchmarkEncoder
 from lusirag.evaluation.benchmark.index_search import IndexSearch
-from lusirag.evaluation.benchmark.quiet import quiet_mteb
 from lusirag.evaluation.benchmark.planned import PlannedTask, TaskProvenance, plan_task
+from lusirag.evaluation.benchmark.quiet import quiet_mteb
 
 if TYPE_CHECKING:
     from mteb import ResultCache

@@ -39,8 +39,7 @@ def plot_table(table: Table, path: Path, *, muted: Collection[str] = ()) -> None
         MissingDependencyError: matplotlib is not installed.
         StorageError: the file system refuses.
     """
-    if path.suffix.lower() not in SUFFIXES:
-        raise InvalidArgumentError(f"{path} is no picture that can be drawn; allowed: {', '.join(SUFFIXES)}")
+    require_picture(path)
     groups, series = _series(table, muted)
     if all(value is None for row in series for value in row.values):
         raise InvalidArgumentError(f"the table {table.title!r} has no figures to draw; give one with numbers")
@@ -56,6 +55,16 @@ def plot_table(table: Table, path: Path, *, muted: Collection[str] = ()) -> None
         draw(figure, table.title, groups, series, table.notes)
         content = _file(figure, path.suffix.lower().removeprefix("."))
     replace_file(path, content)
+
+
+def require_picture(path: Path) -> None:
+    """Refuse what cannot be drawn, before anything is measured for it.
+
+    Raises:
+        InvalidArgumentError: the suffix is no picture's.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise InvalidArgumentError(f"{path} is no picture that can be drawn; allowed: {', '.join(SUFFIXES)}")
 
 
 def _file(figure: Figure, kind: str) -> bytes:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-import os
 from pathlib import Path
 
 import numpy as np
 
 from lusirag.evaluation.suite.rankers import Ranker
 from lusirag.evaluation.suite.task import SearchTask
+from lusirag.index.files import replace_file
 
 _NONE = -1  # stands where a ranking ends
 
@@ -19,16 +20,17 @@ class RankingCache:
     """One small file for each task and model in a directory, named by what its content depends on.
 
     Args:
-        directory: made when first needed.
+        directory: made when first needed. overwrite: rank anew what is there.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, overwrite: bool = False) -> None:
         self._directory = directory
+        self._overwrite = overwrite
 
     def rank(self, ranker: Ranker, task: SearchTask, *, depth: int) -> list[list[int]]:
         """What `ranker.rank` returns, from the file or into it. A file that cannot be read is written anew."""
         file = self._directory / f"{_digest(ranker, task)}.npy"
-        known = _read(file, len(task.queries))
+        known = None if self._overwrite else _read(file, len(task.queries))
         if known is None or known.shape[1] < depth:
             known = _padded(ranker.rank(task, depth=depth), depth)
             _write(file, known)
@@ -57,7 +59,6 @@ def _padded(ranked: list[list[int]], depth: int) -> np.ndarray:
 
 def _write(file: Path, rows: np.ndarray) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f"{file.name}.{os.getpid()}")
-    with temporary.open("wb") as stream:
-        np.save(stream, rows, allow_pickle=False)
-    temporary.replace(file)
+    content = io.BytesIO()
+    np.save(content, rows, allow_pickle=False)
+    replace_file(file, content.getvalue())

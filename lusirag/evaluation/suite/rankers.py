@@ -37,7 +37,8 @@ class DenseRanker:
 
     def __init__(self, encoder: Encoder, name: str | None = None) -> None:
         self.name = name or encoder.name
-        self.fingerprint = encoder.fingerprint
+        # The same weights give other vectors by another runtime or number type.
+        self.fingerprint = f"{encoder.fingerprint} {getattr(encoder, 'arithmetic', '')}"
         self._encoder = encoder
         self._queries: dict[str, Vectors] = {}
         self._documents: dict[str, Vectors] = {}

@@ -1,0 +1,164 @@
+"""What `lusirag eval` does with a benchmark that mteb runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from lusirag.cli.console import note, output, progress_bar, show_table, write_json
+from lusirag.cli.measuring import Loading, Running
+from lusirag.cli.reporting import Form, show_tables
+
+if TYPE_CHECKING:
+    from lusirag.evaluation.benchmark.definition import Benchmark
+    from lusirag.evaluation.benchmark.encoder import BenchmarkEncoder
+    from lusirag.evaluation.benchmark.index_search import IndexSearch
+    from lusirag.evaluation.benchmark.results import Mean, Summary
+    from lusirag.evaluation.benchmark.running import Run, RunProgress
+
+
+class Choice(NamedTuple):
+    """What of a benchmark is run, and through what."""
+
+    languages: list[str] | None
+    types: list[str] | None
+    tasks: list[str] | None
+    ann: str | None
+    mode: str | None
+
+
+def show_names(form: Form) -> None:
+    """List what can be evaluated by name."""
+    from lusirag.evaluation.benchmark.catalog import benchmark_names, load_benchmark
+    from lusirag.evaluation.suite.catalog import BUNDLED
+
+    rows = [(name, "suite", "in the package; needs no network") for name in BUNDLED]
+    rows += [(name, "benchmark", load_benchmark(name).title) for name in benchmark_names()]
+    if form is Form.JSON:
+        for name, kind, title in rows:
+            write_json({"name": name, "kind": kind, "title": title})
+    else:
+        show_table(("name", "kind", ""), rows)
+
+
+def run(
+    name: str,
+    choice: Choice,
+    models: Sequence[str],
+    loading: Loading,
+    running: Running,
+) -> None:
+    """Run models on a benchmark and write scores, means and the paper's figures beside them."""
+    from lusirag.embedding import DEFAULT_MODEL
+    from lusirag.errors import LusiragError
+    from lusirag.evaluation.benchmark.catalog import load_benchmark
+    from lusirag.evaluation.benchmark.results import summarise
+    from lusirag.evaluation.benchmark.tables import summary_tables
+    from lusirag.evaluation.report.plot import plot_table, require_picture
+
+    whole = load_benchmark(name)
+    benchmark = whole.select(languages=choice.languages, types=choice.types, tasks=choice.tasks)
+    if running.listing:
+        _list(benchmark, running.form)
+        return
+    if running.plot is not None:
+        require_picture(running.plot)
+    instructions = {task.name: task.instruction for task in whole.tasks}
+    runs: dict[str, Run] = {}
+    for spec in dict.fromkeys(models or (DEFAULT_MODEL,)):
+        model = _model(spec, loading, instructions, choice)
+        runs[spec] = _run(spec, benchmark, model, running)
+        for task, reason in runs[spec].failures.items():
+            note(f"{spec}: {task} is not complete: {reason}")
+    if not any(done.scores for done in runs.values()):
+        raise LusiragError(
+            f"{name}: no data set could be evaluated; the first reason: {next(iter(_reasons(runs)), 'none is given')}"
+        )
+    summaries = {spec: summarise(benchmark, done.scores) for spec, done in runs.items()}
+    tables = summary_tables(summaries, benchmark)
+    show_tables(tables, running.form, _records(benchmark, runs, summaries))
+    if running.plot is not None:
+        published = [str(row[0]) for row in tables[0].rows if row[0] not in runs]
+        plot_table(tables[0], running.plot, muted=published)
+
+
+def _model(spec: str, loading: Loading, instructions: Any, choice: Choice) -> BenchmarkEncoder | IndexSearch:
+    from lusirag.evaluation.benchmark.encoder import BenchmarkEncoder
+    from lusirag.evaluation.benchmark.index_search import IndexSearch
+
+    encoder = loading.load(spec)
+    if choice.ann is None and choice.mode is None:
+        return BenchmarkEncoder(encoder, instructions)
+    return IndexSearch(encoder, instructions, ann=choice.ann or "auto", mode=choice.mode or "dense")
+
+
+def _run(spec: str, benchmark: Benchmark, model: Any, running: Running) -> Run:
+    from lusirag.evaluation.benchmark.running import run_benchmark
+
+    with progress_bar(enabled=not running.quiet) as bar:
+        shown = bar.add_task(spec, total=len(benchmark.tasks), state="")
+
+        def show(progress: RunProgress) -> None:
+            state = f"{progress.task} {progress.subset or ''}".rstrip()
+            bar.update(shown, completed=progress.done, state=state)
+
+        directory = running.directory / "mteb"
+        return run_benchmark(benchmark, model, cache=directory, overwrite=running.overwrite, on_progress=show)
+
+
+def _reasons(runs: dict[str, Run]) -> Iterator[str]:
+    for done in runs.values():
+        yield from done.failures.values()
+
+
+def _list(benchmark: Benchmark, form: Form) -> None:
+    if form is Form.JSON:
+        for task in benchmark.tasks:
+            write_json(
+                {
+                    "task": task.name,
+                    "type": task.type,
+                    "languages": list(task.languages),
+                    "instruction": task.instruction,
+                }
+            )
+        return
+    rows = [(task.name, task.type, " ".join(task.languages), task.instruction or "") for task in benchmark.tasks]
+    show_table(("task", "type", "languages", "instruction"), rows)
+    pairs = sum(len(task.languages) for task in benchmark.tasks)
+    output().print(f"{len(rows)} data sets, {pairs} with their languages")
+
+
+def _records(benchmark: Benchmark, runs: dict[str, Run], summaries: dict[str, Summary]) -> Iterator[dict[str, Any]]:
+    """All that is known, an object a line: every score, then the means, then the paper's figures."""
+    from lusirag.evaluation.benchmark.published import published_results
+
+    for spec, done in runs.items():
+        for score in done.scores:
+            yield {
+                "model": spec,
+                "task": score.task,
+                "type": score.type,
+                "language": score.language,
+                "score": round(100 * score.score, 4),
+                "split": done.tasks[score.task].split,
+                "dataset_revision": done.tasks[score.task].dataset_revision,
+                "mteb": done.mteb_version,
+                "revision": done.revision,
+            }
+        for task, reason in done.failures.items():
+            yield {"model": spec, "task": task, "failure": reason}
+    for spec, summary in summaries.items():
+        for tag, mean in summary.languages.items():
+            yield {"model": spec, "mean_of": "language", "language": tag} | _mean(mean)
+        for kind, mean in summary.types.items():
+            yield {"model": spec, "mean_of": "type", "type": kind} | _mean(mean)
+        yield {"model": spec, "mean_of": "all"} | _mean(summary.overall)
+    for result in published_results(benchmark.name):
+        shown = {"scores": dict(result.scores), "average": result.average}
+        yield {"model": result.model, "published": result.source} | shown
+
+
+def _mean(mean: Mean) -> dict[str, Any]:
+    percent = None if mean.percent is None else round(mean.percent, 4)
+    return {"percent": percent, "scores": mean.present, "of": mean.expected}

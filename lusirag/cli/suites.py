@@ -1,0 +1,162 @@
+"""What `lusirag eval` does with a suite."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from lusirag.cli.console import note, progress_bar, show_table, write_json
+from lusirag.cli.measuring import Loading, Running
+from lusirag.cli.reporting import Form, show_tables
+from lusirag.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from lusirag.evaluation.ranking import Measure
+    from lusirag.evaluation.suite.description import SuiteDescription
+    from lusirag.evaluation.suite.rankers import Ranker
+    from lusirag.evaluation.suite.results import Figure, Outcome
+    from lusirag.evaluation.suite.task import SearchTask
+
+LEXICAL = "bm25"  # what --baseline calls it
+
+
+class Choice(NamedTuple):
+    """What of a suite is measured, and how."""
+
+    languages: list[str] | None
+    masked: bool
+    measures: tuple[str, ...]
+    baseline: str | None
+    by_language: bool
+
+
+def describe(name: str | None, path: Path | None) -> SuiteDescription:
+    """The suite that is meant."""
+    from lusirag.evaluation.suite.catalog import BUNDLED
+    from lusirag.evaluation.suite.description import describe_suite
+
+    return BUNDLED[str(name)] if path is None else describe_suite(path)
+
+
+def run(
+    suite: SuiteDescription,
+    choice: Choice,
+    models: Sequence[str],
+    loading: Loading,
+    running: Running,
+) -> None:
+    """Measure models on a suite and write the figures."""
+    from lusirag.embedding import DEFAULT_MODEL
+    from lusirag.evaluation.ranking import Measure
+    from lusirag.evaluation.report.plot import plot_table, require_picture
+    from lusirag.evaluation.suite.reading import read_tasks
+    from lusirag.evaluation.suite.results import SuiteResults
+    from lusirag.evaluation.suite.tables import plotted, suite_tables
+
+    measures = tuple(dict.fromkeys(map(Measure.parse, choice.measures)))
+    if not measures:
+        raise InvalidArgumentError("--measures names none; give some, such as ndcg@10,recall@1")
+    specs = list(dict.fromkeys(models or (DEFAULT_MODEL,)))
+    if choice.baseline not in (None, LEXICAL, *specs):
+        raise InvalidArgumentError(
+            f"--baseline is {choice.baseline!r}, which is not measured; allowed: {', '.join([*specs, LEXICAL])}"
+        )
+    if running.plot is not None:
+        require_picture(running.plot)
+    tasks = list(read_tasks(suite, languages=choice.languages, masked=choice.masked))
+    if not tasks:
+        raise InvalidArgumentError(f"the suite {suite.name} has no searches in these languages; choose others")
+    if running.listing:
+        _list(tasks, running.form)
+        return
+    outcomes: dict[str, list[Outcome]] = {}
+    names: dict[str, str] = {}
+    for spec, ranker in _rankers(specs, loading):
+        names[spec] = name = _distinct(ranker.name, outcomes)
+        outcomes[name] = _measure(ranker, tasks, measures, running)
+    baseline = None if choice.baseline is None else names[choice.baseline]
+    results = SuiteResults(suite.name, measures, outcomes, baseline)
+    figures = list(results.figures(by_language=choice.by_language or running.form is Form.JSON))
+    show_tables(suite_tables(results, figures, by_language=choice.by_language), running.form, map(_record, figures))
+    if running.plot is not None:
+        plot_table(plotted(results, figures), running.plot)
+
+
+def _rankers(specs: Sequence[str], loading: Loading) -> Iterator[tuple[str, Ranker]]:
+    """Each model, in memory while it is measured, and BM25 over the pieces of the embedded model."""
+    from lusirag.embedding import DEFAULT_MODEL, Embedder
+    from lusirag.evaluation.suite.rankers import DenseRanker, LexicalRanker
+
+    for spec in specs:
+        encoder = loading.load(spec)
+        yield spec, DenseRanker(encoder, _name(encoder.name))
+        if truncated := getattr(getattr(encoder, "statistics", None), "truncated", 0):
+            note(f"{_name(encoder.name)}: {truncated} texts were longer than {encoder.max_tokens} tokens and were cut")
+        if callable(close := getattr(encoder, "close", None)):
+            close()
+    yield LEXICAL, LexicalRanker(Embedder.load(DEFAULT_MODEL).tokenizer)
+
+
+def _measure(
+    ranker: Ranker, tasks: Sequence[SearchTask], measures: Sequence[Measure], running: Running
+) -> list[Outcome]:
+    from lusirag.evaluation.suite.cache import RankingCache
+    from lusirag.evaluation.suite.results import run_tasks
+
+    # What is cut is counted and told once, not for each of hundreds of tasks.
+    logging.getLogger("lusirag.embedding.embedder").setLevel(logging.ERROR)
+    kept = RankingCache(running.directory / "suites", overwrite=running.overwrite)
+    with progress_bar(enabled=not running.quiet) as bar:
+        shown = bar.add_task(ranker.name, total=len(tasks), state="")
+
+        def show(_: str, task: SearchTask) -> None:
+            bar.update(shown, state=f"{task.group}, {task.language}", advance=1)
+
+        return run_tasks(ranker, tasks, measures, cache=kept, on_task=show)
+
+
+def _list(tasks: Sequence[SearchTask], form: Form) -> None:
+    columns = ("set", "direction", "masked", "language", "queries", "documents")
+    rows = [
+        (task.set, task.direction, task.masked, task.language, len(task.queries), len(task.documents)) for task in tasks
+    ]
+    if form is Form.JSON:
+        for row in rows:
+            write_json(dict(zip(columns, row, strict=True)))
+    else:
+        show_table(columns, [(*row[:2], "yes" if row[2] else "", *row[3:]) for row in rows])
+
+
+def _record(figure: Figure) -> dict[str, Any]:
+    """A figure as it is written with --json."""
+    record: dict[str, Any] = {
+        "model": figure.model,
+        "set": figure.set,
+        "direction": figure.direction,
+        "masked": figure.masked,
+        "language": figure.language,
+        "summary": figure.summary,
+        "queries": figure.queries,
+        **{str(measure): _interval(found) for measure, found in figure.measures.items()},
+    }
+    if figure.against is not None:
+        against = figure.against
+        record["difference"] = {**_interval(against), "p": against.p}
+    return record
+
+
+def _interval(found: Any) -> dict[str, float]:
+    return {"mean": round(found.mean, 6), "low": round(found.low, 6), "high": round(found.high, 6)}
+
+
+def _name(name: str) -> str:
+    """A model's name without the path to it."""
+    kind, _, rest = name.rpartition(":")
+    short = Path(rest).name if Path(rest).is_dir() else rest
+    return short if kind in ("", "sentence-transformers") else name
+
+
+def _distinct(name: str, taken: Any) -> str:
+    return name if name not in taken else f"{name} ({sum(other.startswith(name) for other in taken) + 1})"
