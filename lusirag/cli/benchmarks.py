@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lusirag.cli.console import note, output, progress_bar, show_table, write_json
-from lusirag.cli.measuring import Loading, Running
+from lusirag.cli.measuring import Loading, Running, closing_model, named_models
 from lusirag.cli.reporting import Form, show_tables
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lusirag.evaluation.benchmark.index_search import IndexSearch
     from lusirag.evaluation.benchmark.results import Mean, Summary
     from lusirag.evaluation.benchmark.running import Run, RunProgress
+    from lusirag.types import Encoder
 
 
 class Choice(NamedTuple):
@@ -38,7 +39,7 @@ def show_names(form: Form) -> None:
         for name, kind, title in rows:
             write_json({"name": name, "kind": kind, "title": title})
     else:
-        show_table(("name", "kind", ""), rows)
+        show_table(("name", "kind", ""), rows, whole=True)
 
 
 def run(
@@ -65,16 +66,16 @@ def run(
         require_picture(running.plot)
     instructions = {task.name: task.instruction for task in whole.tasks}
     runs: dict[str, Run] = {}
-    for spec in dict.fromkeys(models or (DEFAULT_MODEL,)):
-        model = _model(spec, loading, instructions, choice)
-        runs[spec] = _run(spec, benchmark, model, running)
-        for task, reason in runs[spec].failures.items():
-            note(f"{spec}: {task} is not complete: {reason}")
+    for label, spec in named_models(models or (DEFAULT_MODEL,)).items():
+        with closing_model(loading.load(spec)) as encoder:
+            runs[label] = _run(label, benchmark, _model(encoder, instructions, choice), running)
+        for task, reason in runs[label].failures.items():
+            note(f"{label}: {task} is not complete: {reason}")
     if not any(done.scores for done in runs.values()):
         raise LusiragError(
             f"{name}: no data set could be evaluated; the first reason: {next(iter(_reasons(runs)), 'none is given')}"
         )
-    summaries = {spec: summarise(benchmark, done.scores) for spec, done in runs.items()}
+    summaries = {label: summarise(benchmark, done.scores) for label, done in runs.items()}
     tables = summary_tables(summaries, benchmark)
     show_tables(tables, running.form, _records(benchmark, runs, summaries))
     if running.plot is not None:
@@ -82,21 +83,20 @@ def run(
         plot_table(tables[0], running.plot, muted=published)
 
 
-def _model(spec: str, loading: Loading, instructions: Any, choice: Choice) -> BenchmarkEncoder | IndexSearch:
+def _model(encoder: Encoder, instructions: Any, choice: Choice) -> BenchmarkEncoder | IndexSearch:
     from lusirag.evaluation.benchmark.encoder import BenchmarkEncoder
     from lusirag.evaluation.benchmark.index_search import IndexSearch
 
-    encoder = loading.load(spec)
     if choice.ann is None and choice.mode is None:
         return BenchmarkEncoder(encoder, instructions)
     return IndexSearch(encoder, instructions, ann=choice.ann or "auto", mode=choice.mode or "dense")
 
 
-def _run(spec: str, benchmark: Benchmark, model: Any, running: Running) -> Run:
+def _run(label: str, benchmark: Benchmark, model: Any, running: Running) -> Run:
     from lusirag.evaluation.benchmark.running import run_benchmark
 
     with progress_bar(enabled=not running.quiet) as bar:
-        shown = bar.add_task(spec, total=len(benchmark.tasks), state="")
+        shown = bar.add_task(label, total=len(benchmark.tasks), state="")
 
         def show(progress: RunProgress) -> None:
             state = f"{progress.task} {progress.subset or ''}".rstrip()
@@ -124,7 +124,7 @@ def _list(benchmark: Benchmark, form: Form) -> None:
             )
         return
     rows = [(task.name, task.type, " ".join(task.languages), task.instruction or "") for task in benchmark.tasks]
-    show_table(("task", "type", "languages", "instruction"), rows)
+    show_table(("task", "type", "languages", "instruction"), rows, whole=True)
     pairs = sum(len(task.languages) for task in benchmark.tasks)
     output().print(f"{len(rows)} data sets, {pairs} with their languages")
 
@@ -133,10 +133,10 @@ def _records(benchmark: Benchmark, runs: dict[str, Run], summaries: dict[str, Su
     """All that is known, an object a line: every score, then the means, then the paper's figures."""
     from lusirag.evaluation.benchmark.published import published_results
 
-    for spec, done in runs.items():
+    for label, done in runs.items():
         for score in done.scores:
             yield {
-                "model": spec,
+                "model": label,
                 "task": score.task,
                 "type": score.type,
                 "language": score.language,
@@ -147,13 +147,13 @@ def _records(benchmark: Benchmark, runs: dict[str, Run], summaries: dict[str, Su
                 "revision": done.revision,
             }
         for task, reason in done.failures.items():
-            yield {"model": spec, "task": task, "failure": reason}
-    for spec, summary in summaries.items():
+            yield {"model": label, "task": task, "failure": reason}
+    for label, summary in summaries.items():
         for tag, mean in summary.languages.items():
-            yield {"model": spec, "mean_of": "language", "language": tag} | _mean(mean)
+            yield {"model": label, "mean_of": "language", "language": tag} | _mean(mean)
         for kind, mean in summary.types.items():
-            yield {"model": spec, "mean_of": "type", "type": kind} | _mean(mean)
-        yield {"model": spec, "mean_of": "all"} | _mean(summary.overall)
+            yield {"model": label, "mean_of": "type", "type": kind} | _mean(mean)
+        yield {"model": label, "mean_of": "all"} | _mean(summary.overall)
     for result in published_results(benchmark.name):
         shown = {"scores": dict(result.scores), "average": result.average}
         yield {"model": result.model, "published": result.source} | shown

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
+_UNBOUNDED = 10_000  # characters of a line
+
 
 def note(message: str) -> None:
     """Write one line to standard error."""
@@ -41,8 +43,8 @@ def show_pairs(pairs: Iterable[tuple[str, object]]) -> None:
     output().print(table)
 
 
-def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Show rows under headings."""
+def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, whole: bool = False) -> None:
+    """Show rows under headings; where `whole`, lines that do not go to a terminal are never broken."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -50,7 +52,11 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None
     table = Table(*columns, box=box.SIMPLE_HEAD)
     for row in rows:
         table.add_row(*(Text(str(cell)) for cell in row))
-    output().print(table)
+    console = output()
+    if whole and not console.is_terminal:
+        unbounded = console.options.update_width(_UNBOUNDED)
+        console.width = max(console.width, console.measure(table, options=unbounded).maximum)
+    console.print(table)
 
 
 def size(count: float) -> str:

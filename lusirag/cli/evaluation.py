@@ -25,7 +25,7 @@ Models = Annotated[
         "-m",
         envvar="LUSIRAG_MODEL",
         help="Embedded name, directory or hub id; sentence-transformers:MODEL, openai:MODEL, python:MODULE:FUNCTION; "
-        "may be repeated.",
+        "NAME=MODEL calls it NAME; may be repeated.",
     ),
 ]
 
@@ -47,13 +47,17 @@ def evaluate(
         typer.Option("--types", help="Of a benchmark: classification, clustering, reranking, retrieval, sts."),
     ] = None,
     tasks: Annotated[str | None, typer.Option("--tasks", help="Of a benchmark: names with commas between.")] = None,
+    max_items: Annotated[
+        int | None,
+        typer.Option("--max-items", min=0, help="Of a suite: most of a search; 0 for all."),
+    ] = None,
     baseline: Annotated[
         str | None,
         typer.Option("--baseline", help="Of a suite: the model that others are tested against, or bm25."),
     ] = None,
     measures: Annotated[
         str, typer.Option("--measures", help="Of a suite; the first is the one that is tested and plotted.")
-    ] = "ndcg@10,mrr@10,recall@1,recall@10",
+    ] = "ndcg@10,mrr@10,recall@1",
     masked: Annotated[
         bool, typer.Option("--masked", help="Of a suite: also without the Latin words and numbers both sides share.")
     ] = False,
@@ -95,7 +99,12 @@ def evaluate(
     from lusirag.evaluation.suite.catalog import BUNDLED
 
     written = Form.JSON if as_json else form
-    of_suite = {"--baseline": baseline, "--masked": masked or None, "--by-language": by_language or None}
+    of_suite = {
+        "--max-items": max_items,
+        "--baseline": baseline,
+        "--masked": masked or None,
+        "--by-language": by_language or None,
+    }
     of_benchmark = {"--types": types, "--tasks": tasks, "--ann": ann, "--mode": mode}
     if (name is None) == (suite is None):
         if name is None and listing:
@@ -111,7 +120,9 @@ def evaluate(
     loading = Loading(runtime=runtime, device=device, dtype=dtype, base_url=base_url)
     running = Running(listing, written, plot, cache, overwrite, quiet)
     if is_suite:
-        chosen = suites.Choice(_split(languages), masked, tuple(_split(measures) or ()), baseline, by_language)
+        chosen = suites.Choice(
+            _split(languages), max_items, masked, tuple(_split(measures) or ()), baseline, by_language
+        )
         suites.run(suites.describe(name, suite), chosen, tuple(models or ()), loading, running)
     else:
         part = benchmarks.Choice(_split(languages), _split(types), _split(tasks), ann, mode)

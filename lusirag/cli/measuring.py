@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from lusirag.cli.console import note
 from lusirag.cli.options import on_devices
 from lusirag.cli.reporting import Form
+from lusirag.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     from lusirag.types import Encoder
@@ -27,6 +32,46 @@ class Loading(NamedTuple):
         return load_encoder(
             spec, runtime=self.runtime, dtype=self.dtype, base_url=self.base_url, **on_devices(self.device)
         )
+
+
+def named_models(specs: Sequence[str]) -> dict[str, str]:
+    """The models of the command line by the names that tables give them: {name: model}, each model once.
+
+    A model is named by what is written before "=", if anything, or else by its last part.
+
+    Raises:
+        InvalidArgumentError: two models of one name.
+    """
+    named: dict[str, str] = {}
+    for given in dict.fromkeys(specs):
+        name, _, spec = given.partition("=")
+        if not spec or set(name) & set("/\\:"):
+            name, spec = _short(given), given
+        if name in named:
+            raise InvalidArgumentError(f"two models are called {name!r}; give one another name: --model NAME={spec}")
+        named[name] = spec
+    return named
+
+
+def _short(spec: str) -> str:
+    kind, _, rest = spec.rpartition(":")
+    if kind in ("", "sentence-transformers") and Path(rest).is_dir():
+        return Path(rest).resolve().name
+    return rest if kind == "sentence-transformers" else spec
+
+
+@contextmanager
+def closing_model(encoder: Encoder) -> Iterator[Encoder]:
+    """A model for the time of a block; then its worker processes end, and what it cut is told once."""
+    # Not for each of hundreds of tasks.
+    logging.getLogger("lusirag.embedding.embedder").setLevel(logging.ERROR)
+    try:
+        yield encoder
+    finally:
+        if callable(close := getattr(encoder, "close", None)):
+            close()
+    if truncated := getattr(getattr(encoder, "statistics", None), "truncated", 0):
+        note(f"{encoder.name}: {truncated} texts were longer than {encoder.max_tokens} tokens and were cut")
 
 
 class Running(NamedTuple):

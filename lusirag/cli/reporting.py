@@ -34,7 +34,7 @@ def show_tables(tables: Sequence[Table], form: Form, records: Iterable[Mapping[s
             output().print()
         if form is Form.TABLE:
             output().print(table.title, markup=False)
-            show_table(table.columns, cell_texts(table))
+            show_table(table.columns, cell_texts(table), whole=True)
             for line in table.notes:
                 output().print(line, markup=False)
         else:

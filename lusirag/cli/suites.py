@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lusirag.cli.console import note, progress_bar, show_table, write_json
-from lusirag.cli.measuring import Loading, Running
+from lusirag.cli.console import progress_bar, show_table, write_json
+from lusirag.cli.measuring import Loading, Running, closing_model, named_models
 from lusirag.cli.reporting import Form, show_tables
 from lusirag.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
     from lusirag.evaluation.ranking import Measure
     from lusirag.evaluation.suite.description import SuiteDescription
     from lusirag.evaluation.suite.rankers import Ranker
     from lusirag.evaluation.suite.results import Figure, Outcome
     from lusirag.evaluation.suite.task import SearchTask
 
-LEXICAL = "bm25"  # what --baseline calls it
-
 
 class Choice(NamedTuple):
     """What of a suite is measured, and how."""
 
     languages: list[str] | None
+    max_items: int | None
     masked: bool
     measures: tuple[str, ...]
     baseline: str | None
@@ -51,6 +52,7 @@ def run(
     from lusirag.embedding import DEFAULT_MODEL
     from lusirag.evaluation.ranking import Measure
     from lusirag.evaluation.report.plot import plot_table, require_picture
+    from lusirag.evaluation.suite.rankers import DenseRanker, LexicalRanker
     from lusirag.evaluation.suite.reading import read_tasks
     from lusirag.evaluation.suite.results import SuiteResults
     from lusirag.evaluation.suite.tables import plotted, suite_tables
@@ -58,13 +60,12 @@ def run(
     measures = tuple(dict.fromkeys(map(Measure.parse, choice.measures)))
     if not measures:
         raise InvalidArgumentError("--measures names none; give some, such as ndcg@10,recall@1")
-    specs = list(dict.fromkeys(models or (DEFAULT_MODEL,)))
-    if choice.baseline not in (None, LEXICAL, *specs):
-        raise InvalidArgumentError(
-            f"--baseline is {choice.baseline!r}, which is not measured; allowed: {', '.join([*specs, LEXICAL])}"
-        )
+    named = named_models(models or (DEFAULT_MODEL,))
+    baseline = _baseline(choice.baseline, named)
     if running.plot is not None:
         require_picture(running.plot)
+    if choice.max_items is not None:
+        suite = replace(suite, sets=tuple(replace(each, max_items=choice.max_items) for each in suite.sets))
     tasks = list(read_tasks(suite, languages=choice.languages, masked=choice.masked))
     if not tasks:
         raise InvalidArgumentError(f"the suite {suite.name} has no searches in these languages; choose others")
@@ -72,11 +73,11 @@ def run(
         _list(tasks, running.form)
         return
     outcomes: dict[str, list[Outcome]] = {}
-    names: dict[str, str] = {}
-    for spec, ranker in _rankers(specs, loading):
-        names[spec] = name = _distinct(ranker.name, outcomes)
-        outcomes[name] = _measure(ranker, tasks, measures, running)
-    baseline = None if choice.baseline is None else names[choice.baseline]
+    for label, spec in named.items():
+        with closing_model(loading.load(spec)) as encoder:
+            outcomes[label] = _measure(DenseRanker(encoder, label), tasks, measures, running)
+    # The floor under all of them: BM25 over the pieces of the embedded model.
+    outcomes[LexicalRanker.name] = _measure(LexicalRanker(_tokenizer()), tasks, measures, running)
     results = SuiteResults(suite.name, measures, outcomes, baseline)
     figures = list(results.figures(by_language=choice.by_language or running.form is Form.JSON))
     show_tables(suite_tables(results, figures, by_language=choice.by_language), running.form, map(_record, figures))
@@ -84,19 +85,31 @@ def run(
         plot_table(plotted(results, figures), running.plot)
 
 
-def _rankers(specs: Sequence[str], loading: Loading) -> Iterator[tuple[str, Ranker]]:
-    """Each model, in memory while it is measured, and BM25 over the pieces of the embedded model."""
-    from lusirag.embedding import DEFAULT_MODEL, Embedder
-    from lusirag.evaluation.suite.rankers import DenseRanker, LexicalRanker
+def _baseline(given: str | None, named: Mapping[str, str]) -> str | None:
+    """The name in tables of the model that is meant, by that name or as it was given.
 
-    for spec in specs:
-        encoder = loading.load(spec)
-        yield spec, DenseRanker(encoder, _name(encoder.name))
-        if truncated := getattr(getattr(encoder, "statistics", None), "truncated", 0):
-            note(f"{_name(encoder.name)}: {truncated} texts were longer than {encoder.max_tokens} tokens and were cut")
-        if callable(close := getattr(encoder, "close", None)):
-            close()
-    yield LEXICAL, LexicalRanker(Embedder.load(DEFAULT_MODEL).tokenizer)
+    Raises:
+        InvalidArgumentError: it is not measured.
+    """
+    from lusirag.evaluation.suite.rankers import LexicalRanker
+
+    if given is None or given in named:
+        return given
+    if given.lower() == LexicalRanker.name.lower():
+        return LexicalRanker.name
+    if found := next((label for label, spec in named.items() if spec == given), None):
+        return found
+    raise InvalidArgumentError(
+        f"--baseline is {given!r}, which is not measured; allowed: {', '.join([*named, LexicalRanker.name])}"
+    )
+
+
+def _tokenizer() -> Tokenizer:
+    from tokenizers import Tokenizer
+
+    from lusirag.embedding.catalog import DEFAULT_MODEL, EMBEDDED_MODELS
+
+    return Tokenizer.from_file(str(EMBEDDED_MODELS[DEFAULT_MODEL] / "tokenizer.json"))
 
 
 def _measure(
@@ -105,8 +118,6 @@ def _measure(
     from lusirag.evaluation.suite.cache import RankingCache
     from lusirag.evaluation.suite.results import run_tasks
 
-    # What is cut is counted and told once, not for each of hundreds of tasks.
-    logging.getLogger("lusirag.embedding.embedder").setLevel(logging.ERROR)
     kept = RankingCache(running.directory / "suites", overwrite=running.overwrite)
     with progress_bar(enabled=not running.quiet) as bar:
         shown = bar.add_task(ranker.name, total=len(tasks), state="")
@@ -149,14 +160,3 @@ def _record(figure: Figure) -> dict[str, Any]:
 
 def _interval(found: Any) -> dict[str, float]:
     return {"mean": round(found.mean, 6), "low": round(found.low, 6), "high": round(found.high, 6)}
-
-
-def _name(name: str) -> str:
-    """A model's name without the path to it."""
-    kind, _, rest = name.rpartition(":")
-    short = Path(rest).name if Path(rest).is_dir() else rest
-    return short if kind in ("", "sentence-transformers") else name
-
-
-def _distinct(name: str, taken: Any) -> str:
-    return name if name not in taken else f"{name} ({sum(other.startswith(name) for other in taken) + 1})"

@@ -66,18 +66,21 @@ class SentenceTransformersEncoder:
     def __init__(self, model: str, *, device: str | None = None) -> None:
         try:
             from sentence_transformers import SentenceTransformer
+
+            from lusirag.model.quiet import quiet_transformers
         except ImportError as error:
             raise MissingDependencyError(
                 "this model is run by sentence-transformers, which is not installed; pip install 'lusirag[eval]'"
             ) from error
         try:
-            self._model: Any = SentenceTransformer(model, device=device)
+            with quiet_transformers():
+                self._model: Any = SentenceTransformer(model, device=device)
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise ModelError(f"{model}: sentence-transformers cannot load it: {reason}") from error
         self.name = f"sentence-transformers:{model}"
         self.fingerprint = _fingerprint(self._model)
-        self.dimension = int(self._model.get_sentence_embedding_dimension())
+        self.dimension = int(self._model.get_embedding_dimension())
         self.max_tokens = int(self._model.max_seq_length or 0)
 
     def encode_queries(self, texts: Sequence[str], *, instruction: str | None = None) -> Vectors:
