@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import sys
 import tempfile
 import time
@@ -23,12 +22,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from benchmarks.encoder_alone import encoder_alone
 from benchmarks.peers import PACKAGES, load_peer
 from benchmarks.sets import PAPER_LANGUAGES, environment, load_tasks, require_sets
 from lusirag import Embedder
-from lusirag.embedding.onnx_export import export_onnx
 from lusirag.evaluation import Measure, ranking
-from lusirag.model import LusiferModel
 from lusirag.types import Encoder, Vectors
 
 SETS = ("ntrex_passage", "ddtp_synopsis", "docs_title")
@@ -36,7 +34,6 @@ TITLES = ("ddtp_synopsis", "docs_title")
 MORE_LANGUAGES = ("de", "ja", "uk", "zh")
 QUESTIONS = ("arcd", "persianqa", "facqa")
 DEPTH = 10
-TEMPLATES = {"query": "query: {text}", "document": "passage: {text}"}
 Pairs = list[tuple[str, str]]
 
 
@@ -158,14 +155,6 @@ def score(tasks: list[Task], rows: dict[tuple[str, str], int], vectors: Vectors)
 def ranked(queries: Vectors, documents: Vectors) -> list[list[int]]:
     """The nearest documents of each query."""
     return ranking(queries, documents, depth=DEPTH)
-
-
-def encoder_alone(source: Path, out: Path) -> Path:
-    """An encoder as a LUSIFER model without a language model, in its ONNX form."""
-    LusiferModel.from_base_models(source, None, templates=TEMPLATES).save_pretrained(out)
-    shutil.copyfile(source / "tokenizer.json", out / "tokenizer.json")
-    export_onnx(out, out, graph_only=True)
-    return out
 
 
 def show(figures: dict[str, dict[str, dict[str, float]]], *, languages_of: str = "x2en ntrex_passage") -> None:

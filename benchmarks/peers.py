@@ -41,6 +41,16 @@ def load_peer(name: str) -> Encoder:
     return BertEncoder.load(directory, name=name, prefixes=("", ""), max_tokens=256)  # its own limit
 
 
+def minilm() -> Encoder:
+    """all-MiniLM-L6-v2, for `python -m lusirag eval --model python:benchmarks.peers:minilm`."""
+    return load_peer(MINILM)
+
+
+def universal() -> Encoder:
+    """universal-sentence-encoder-multilingual, as `minilm`."""
+    return load_peer(UNIVERSAL)
+
+
 class BertEncoder:
     """`transformers.BertModel`, mean pooling, unit length; satisfies lusirag.types.Encoder.
 
