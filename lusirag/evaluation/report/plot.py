@@ -35,12 +35,14 @@ def plot_table(table: Table, path: Path, *, muted: Collection[str] = ()) -> None
         muted: names of rows to be drawn in grey, such as published ones.
 
     Raises:
-        InvalidArgumentError: the suffix is another, or the table has no figures.
+        InvalidArgumentError: the suffix is another, the folder is not there, or the table has no figures.
         MissingDependencyError: matplotlib is not installed.
         StorageError: the file system refuses.
     """
     if path.suffix.lower() not in SUFFIXES:
         raise InvalidArgumentError(f"{path} is no picture that can be drawn; allowed: {', '.join(SUFFIXES)}")
+    if not path.parent.is_dir():
+        raise InvalidArgumentError(f"{path.parent} is no folder; make it first, or give another place for the picture")
     groups, series = _series(table, muted)
     if all(value is None for row in series for value in row.values):
         raise InvalidArgumentError(f"the table {table.title!r} has no figures to draw; give one with numbers")
