@@ -153,3 +153,15 @@ def test_a_picture_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypat
     with pytest.raises(StorageError):
         plot_table(FEW, path)
     assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("a.png", b"old")]
+
+
+def test_names_are_no_formulas(tmp_path):
+    odd = Table("$\\nothing{$", ("model", "$\\no{$", "te"), (("$\\no{$ _", 40.0, 50.0),), notes=("$\\no{$",))
+    plot_table(odd, tmp_path / "a.png")  # as formulas these could not be read
+
+
+def test_marked_dots_are_hollow():
+    marked = Table("Marked", MANY.columns, (("first", "33.00*", *MANY.rows[0][2:]), *MANY.rows[1:]))
+    _, axes = drawn(marked)
+    hollow = [dots for dots in axes.collections if dots.get_facecolor().tolist() == [[1, 1, 1, 1]]]
+    assert [dots.get_offsets()[:, 1].tolist() for dots in hollow] == [[33]]
