@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from lusirag.evaluation.report.cells import NOTHING, number, one_line, text, text_columns
+from lusirag.evaluation.report.cells import number, one_line, text, text_columns
 from lusirag.evaluation.report.table import Cell, Table
 
 _SIGNS = {
@@ -20,7 +20,6 @@ _SIGNS = {
     **{sign: f"\\{sign}" for sign in "&%_#${}"},
     # After \\ and \toprule these would be read as arguments.
     **{sign: f"{{{sign}}}" for sign in "[]*"},
-    NOTHING: "--",
 }
 _LIGATURES = "-,<>"  # two of them would melt into another sign
 _WIDE = 8  # columns; more are scaled to the width of the page

@@ -35,7 +35,7 @@ def plot_table(table: Table, path: Path, *, muted: Collection[str] = ()) -> None
         muted: names of rows to be drawn in grey, such as published ones.
 
     Raises:
-        InvalidArgumentError: the suffix is another, or the table has no figures.
+        InvalidArgumentError: the suffix is another, the folder is not there, or the table has no figures.
         MissingDependencyError: matplotlib is not installed.
         StorageError: the file system refuses.
     """
@@ -61,10 +61,12 @@ def require_picture(path: Path) -> None:
     """Refuse what cannot be drawn, before anything is measured for it.
 
     Raises:
-        InvalidArgumentError: the suffix is no picture's.
+        InvalidArgumentError: the suffix is no picture's, or there is no such folder.
     """
     if path.suffix.lower() not in SUFFIXES:
         raise InvalidArgumentError(f"{path} is no picture that can be drawn; allowed: {', '.join(SUFFIXES)}")
+    if not path.parent.is_dir():
+        raise InvalidArgumentError(f"{path.parent} is no folder; make it first, or give another place for the picture")
 
 
 def _file(figure: Figure, kind: str) -> bytes:
