@@ -1,100 +1,145 @@
-"""Retrieval quality of lusifer-mini beside multilingual-e5-small: recall@1 and MRR@10, X to English.
+"""The quality table of the README and of the model card: lusifer-mini and BM25 on the suite in the package.
 
-    python -m benchmarks.quality --baseline DIR --json quality.json
-    python -m benchmarks.quality --baseline DIR --limit 50 --languages fi ru --tasks ddtp_synopsis  # a quick look
+    python -m benchmarks.quality            # measure and print
+    python -m benchmarks.quality --write    # and put it into these files, between the marks
+    python -m benchmarks.quality --check    # fail where a file says something else
 
-DIR is multilingual-e5-small as a transformers directory, with its full vocabulary; without --baseline lusifer-mini is
-measured alone. Sets: news passages (ntrex_passage) and Debian package synopses to their descriptions (ddtp_synopsis),
-in each of the 14 languages of the LUSIFER paper that a set has. English to English is left out where query and document
-are the same text.
+The same figures, and others, come from `lusirag eval udhr --languages ...`. Machines differ in how they round 8-bit
+sums, so a figure is current as long as it is within 0.01 of what is measured.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import re
 import sys
-import time
+from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
+from tokenizers import Tokenizer
 
-from benchmarks.peers import BertEncoder, Remembered
-from benchmarks.sets import PAPER_LANGUAGES, Score, environment, load_tasks, require_sets, score_task
+from benchmarks.sets import PAPER_LANGUAGES
 from lusirag import Embedder
+from lusirag.embedding.catalog import DEFAULT_MODEL, EMBEDDED_MODELS
+from lusirag.evaluation import Measure
+from lusirag.evaluation.report.formats import markdown
+from lusirag.evaluation.report.table import Cell, Table
+from lusirag.evaluation.suite.catalog import UDHR
+from lusirag.evaluation.suite.rankers import DenseRanker, LexicalRanker, Ranker
+from lusirag.evaluation.suite.reading import read_tasks
+from lusirag.evaluation.suite.results import Figure, SuiteResults, run_tasks
 
-TASKS = ("ntrex_passage", "ddtp_synopsis")
-
-
-class Result(NamedTuple):
-    """One row of the table."""
-
-    task: str
-    language: str
-    model: str
-    score: Score
+ROOT = Path(__file__).resolve().parents[1]
+FILES = (
+    ROOT / "README.md",
+    EMBEDDED_MODELS[DEFAULT_MODEL] / "README.md",
+    ROOT / "training" / "lusirag_training" / "card" / "README.md",  # from which the model card is written
+)
+BEGIN, END = "<!-- python -m benchmarks.quality --write -->\n", "<!-- end -->\n"
+TOLERANCE = 0.01
+NDCG, FIRST = Measure("ndcg", 10), Measure("recall", 1)
+GROUPS = {
+    "udhr, x2en": "13 languages to English",
+    "udhr, en2x": "English to 13 languages",
+    "udhr, mixed": "English to a pool of 13 languages",
+}
+_NUMBER = re.compile(r"\d+\.\d+")
 
 
 def main() -> None:
-    """Measure, print Markdown tables, and write JSON where asked."""
+    """Measure, and print, write or compare."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--model", default="lusifer-mini", help="name or directory (default: %(default)s)")
-    parser.add_argument("--runtime", choices=("onnx", "torch"), help="of lusifer-mini; chosen when left out")
-    parser.add_argument("--baseline", type=Path, help="multilingual-e5-small as a transformers directory")
-    parser.add_argument("--languages", nargs="+", default=list(PAPER_LANGUAGES))
-    parser.add_argument("--tasks", nargs="+", default=list(TASKS))
-    parser.add_argument("--limit", type=int, help="queries (and documents) a task and language")
-    parser.add_argument("--json", type=Path, help="write the figures here")
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument("--write", action="store_true", help="into README.md and the model card")
+    choice.add_argument("--check", action="store_true", help="fail where they are not current")
     options = parser.parse_args()
-
-    folder = require_sets()
-    sets = load_tasks(folder)
-    encoders = [Remembered(Embedder.load(options.model, runtime=options.runtime))]
-    if options.baseline:
-        encoders.append(Remembered(BertEncoder.load(options.baseline)))
-
-    results, skipped = [], []
-    for task in options.tasks:
-        for language in options.languages:
-            queries, documents, relevant = sets.load(task, language, "x2en")
-            if not queries or [text for _, text in queries] == [text for _, text in documents]:
-                skipped.append(f"{task} {language}")
-                continue
-            for encoder in encoders:
-                started = time.perf_counter()
-                score = score_task(encoder, queries[: options.limit], documents[: options.limit], relevant)
-                results.append(Result(task, language, encoder.name, score))
-                seconds = time.perf_counter() - started
-                print(f"{task} {language} {encoder.name}: {score} in {seconds:.0f} s", file=sys.stderr, flush=True)
-
-    print(environment())
-    if options.baseline is None:
-        print("no --baseline given: no peer measured")
-    print(f"skipped, not in the set or the same text on both sides: {', '.join(skipped) or 'nothing'}")
-    for task in options.tasks:
-        print_table(task, [result for result in results if result.task == task], [encoder.name for encoder in encoders])
-    if options.json:
-        rows = [{**result._asdict(), "score": result.score._asdict()} for result in results]
-        content = {"environment": environment(), "skipped": skipped, "limit": options.limit, "results": rows}
-        options.json.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    measured = measured_text()
+    print(measured)
+    for file in FILES:
+        if options.write:
+            file.write_text(with_text(file.read_text("utf-8"), measured), "utf-8")
+        elif options.check and (wrong := differences(text_in(file.read_text("utf-8")), measured)):
+            sys.exit(f"{file.relative_to(ROOT)} is not current: {wrong[0]}; run python -m benchmarks.quality --write")
 
 
-def print_table(task: str, results: list[Result], models: list[str]) -> None:
-    """Print one task as Markdown: a row a language, two columns a model, the mean over languages last."""
-    by_language: dict[str, dict[str, Score]] = {}
-    for result in results:
-        by_language.setdefault(result.language, {})[result.model] = result.score
-    if not by_language:
-        return
-    print(f"\n### {task}, x2en\n")
-    print("| language | queries | " + " | ".join(f"{model} recall@1 | {model} MRR@10" for model in models) + " |")
-    print("|---" * (2 + 2 * len(models)) + "|")
-    for language, scores in by_language.items():
-        cells = [f"{scores[model].recall_at_1:.3f} | {scores[model].mrr_at_10:.3f}" for model in models]
-        print(f"| {language} | {scores[models[0]].queries} | {' | '.join(cells)} |")
-    means = [np.mean([scores[model][:2] for scores in by_language.values()], axis=0) for model in models]
-    print("| mean | | " + " | ".join(f"{recall:.3f} | {mrr:.3f}" for recall, mrr in means) + " |")
+def measured_text() -> str:
+    """What stands between the marks: two tables in Markdown."""
+    embedder = Embedder.load(DEFAULT_MODEL, runtime="onnx")
+    tokenizer = Tokenizer.from_file(str(EMBEDDED_MODELS[DEFAULT_MODEL] / "tokenizer.json"))
+    rankers: Sequence[Ranker] = (DenseRanker(embedder), LexicalRanker(tokenizer))
+    tasks = list(read_tasks(UDHR, languages=PAPER_LANGUAGES))
+    outcomes = {ranker.name: run_tasks(ranker, tasks, (NDCG, FIRST)) for ranker in rankers}
+    figures = list(SuiteResults(UDHR.name, (NDCG, FIRST), outcomes).figures())
+    return f"{markdown(_summary(figures, list(outcomes)))}\n{markdown(_languages(figures))}"
+
+
+def _summary(figures: Sequence[Figure], models: Sequence[str]) -> Table:
+    rows = []
+    for group, title in GROUPS.items():
+        here = {figure.model: figure.measures for figure in figures if figure.summary and figure.group == group}
+        cells: list[Cell] = [title]
+        for measure in (NDCG, FIRST):
+            cells += [f"{here[model][measure].mean:.3f}" for model in models]
+        low, high = here[models[0]][NDCG].low, here[models[0]][NDCG].high
+        cells.insert(2, f"{low:.3f} to {high:.3f}")
+        rows.append(tuple(cells))
+    columns = ("searches", f"{models[0]}, nDCG@10", "95 % interval", f"{models[1]}, nDCG@10")
+    return Table(
+        "The 31 articles of the Universal Declaration of Human Rights, each searched with the same article in another "
+        "language",
+        (*columns, *(f"{model}, recall@1" for model in models)),
+        tuple(rows),
+    )
+
+
+def _languages(figures: Sequence[Figure]) -> Table:
+    model = figures[0].model
+    tags = [tag for tag in PAPER_LANGUAGES if tag != UDHR.pivot]
+    rows = []
+    for direction, title in (("x2en", "to English"), ("en2x", "from English")):
+        found = {
+            figure.language: figure.measures[NDCG].mean
+            for figure in figures
+            if figure.model == model and figure.direction == direction and not figure.summary
+        }
+        rows.append((title, *(found[tag] for tag in tags)))
+    return Table(f"{model}, nDCG@10 by language", ("searches", *tags), tuple(rows))
+
+
+def text_in(content: str) -> str:
+    """What stands between the marks of a file.
+
+    Raises:
+        SystemExit: it has none.
+    """
+    return _parts(content)[1]
+
+
+def with_text(content: str, text: str) -> str:
+    """A file's content with another text between its marks."""
+    before, _, after = _parts(content)
+    return before + text + after
+
+
+def _parts(content: str) -> tuple[str, str, str]:
+    """Up to the first mark, between both, and from the second."""
+    before, begin, rest = content.partition(BEGIN)
+    text, end, after = rest.partition(END)
+    if not begin or not end:
+        sys.exit(f"a file has no marks; put {BEGIN.strip()} and {END.strip()} where the table goes")
+    return before + begin, text, end + after
+
+
+def differences(written: str, measured: str) -> list[str]:
+    """In which lines a table differs from the measured one by more than `TOLERANCE`, or in its words."""
+    wrong = []
+    for one, other in zip_longest(written.splitlines(), measured.splitlines(), fillvalue=""):
+        numbers = zip_longest(map(float, _NUMBER.findall(one)), map(float, _NUMBER.findall(other)), fillvalue=-1.0)
+        same_words = _NUMBER.sub("#", one) == _NUMBER.sub("#", other)
+        if not same_words or any(abs(a - b) > TOLERANCE for a, b in numbers):
+            wrong.append(f"it says {one!r}, measured is {other!r}")
+    return wrong
 
 
 if __name__ == "__main__":

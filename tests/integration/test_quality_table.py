@@ -1,0 +1,50 @@
+"""The quality table of README and model card says what the model does today."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.quality import BEGIN, END, FILES, differences, measured_text, text_in, with_text
+
+
+@pytest.fixture(scope="module")
+def measured() -> str:
+    return measured_text()
+
+
+@pytest.mark.parametrize("file", FILES, ids=["readme", "card", "template"])
+def test_it_is_current(file: Path, measured: str) -> None:
+    assert differences(text_in(file.read_text("utf-8")), measured) == []
+
+
+def test_it_has_the_figures_of_both_models_and_each_language(measured: str) -> None:
+    assert "BM25" in measured
+    assert "| sw |" in measured
+    assert measured.count("0.") > 20
+
+
+@pytest.mark.parametrize(
+    ("written", "wrong"),
+    [
+        ("| a | 0.930 |\n", 0),
+        ("| a | 0.935 |\n", 0),
+        ("| a | 0.945 |\n", 1),
+        ("| b | 0.930 |\n", 1),
+        ("| a | 0.930 |\n| c | 0.1 |\n", 1),
+        ("", 1),
+    ],
+    ids=["same", "near", "other figure", "other words", "more", "nothing"],
+)
+def test_a_table_that_is_not_current_is_found(written: str, wrong: int) -> None:
+    assert len(differences(written, "| a | 0.930 |\n")) == wrong
+
+
+def test_only_what_stands_between_the_marks_is_replaced() -> None:
+    content = f"before\n\n{BEGIN}old\n{END}\nafter\n"
+    assert text_in(content) == "old\n"
+    assert with_text(content, "new\n") == f"before\n\n{BEGIN}new\n{END}\nafter\n"
+    assert with_text(f"a\n\n{BEGIN}{END}b\n", "new\n") == f"a\n\n{BEGIN}new\n{END}b\n"
+    with pytest.raises(SystemExit, match="no marks"):
+        text_in("no marks at all")
