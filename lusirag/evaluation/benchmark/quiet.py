@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+from unittest.mock import patch
+
+# Draws a bar that no argument turns off.
+_WITH_A_BAR = "mteb._evaluators.text.summarization_evaluator"
 
 
 @contextmanager
@@ -24,13 +30,19 @@ def quiet_mteb() -> Iterator[None]:
     if bars:
         datasets.disable_progress_bars()
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), ExitStack() as replaced:
             warnings.filterwarnings("ignore", module=r"mteb(\.|$)")
             # scikit-learn's own: a label that no prediction has, a classifier that stops early, few points a cluster.
             warnings.filterwarnings("ignore", module=r"sklearn(\.|$)")
+            if hasattr(sys.modules.get(_WITH_A_BAR), "tqdm"):
+                replaced.enter_context(patch(f"{_WITH_A_BAR}.tqdm", _without_bar))
             yield
     finally:
         if bars:
             datasets.enable_progress_bars()
         for logger, level in zip(loud, levels, strict=True):
             logger.setLevel(level)
+
+
+def _without_bar(values: Iterable[Any], **_: object) -> Iterable[Any]:
+    return values

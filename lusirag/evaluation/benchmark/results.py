@@ -175,7 +175,9 @@ def read_result(task: PlannedTask, store: ResultCache, meta: ModelMeta) -> TaskR
     name = task.task.metadata.name
     try:
         result = store.load_task_result(name, meta)
-    except ValueError as error:  # of JSON, and of pydantic
+    except OSError:
+        raise
+    except Exception as error:  # of JSON, of pydantic, of the conversion from older formats
         logger.warning("the cached result of %s cannot be read and counts as missing: %s", name, str(error)[:200])
         return None
     return result if result is not None and result.is_mergeable(task.task) else None
