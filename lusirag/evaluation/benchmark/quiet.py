@@ -6,9 +6,8 @@ import logging
 import sys
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any
-from unittest.mock import patch
 
 # Draws a bar that no argument turns off.
 _WITH_A_BAR = "mteb._evaluators.text.summarization_evaluator"
@@ -29,15 +28,19 @@ def quiet_mteb() -> Iterator[None]:
         logger.setLevel(logging.ERROR)
     if bars:
         datasets.disable_progress_bars()
+    with_a_bar: Any = sys.modules.get(_WITH_A_BAR)
+    bar = getattr(with_a_bar, "tqdm", None)
+    if bar is not None:
+        with_a_bar.tqdm = _without_bar
     try:
-        with warnings.catch_warnings(), ExitStack() as replaced:
+        with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"mteb(\.|$)")
             # scikit-learn's own: a label that no prediction has, a classifier that stops early, few points a cluster.
             warnings.filterwarnings("ignore", module=r"sklearn(\.|$)")
-            if hasattr(sys.modules.get(_WITH_A_BAR), "tqdm"):
-                replaced.enter_context(patch(f"{_WITH_A_BAR}.tqdm", _without_bar))
             yield
     finally:
+        if bar is not None:
+            with_a_bar.tqdm = bar
         if bars:
             datasets.enable_progress_bars()
         for logger, level in zip(loud, levels, strict=True):

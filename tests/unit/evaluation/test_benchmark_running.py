@@ -252,8 +252,10 @@ def test_overwriting_runs_what_is_asked_for_and_keeps_the_rest(tmp_path: Path) -
     encoder = HashingEncoder()
     before = run(benchmark("LocalPairs", "LocalSTS"), encoder, tmp_path)
     loaded()
+    encoder.calls.clear()
     again = run(benchmark("LocalPairs", languages=("sw",)), encoder, tmp_path, overwrite=True)
     assert loaded() == [("LocalPairs", ("sw",))]
+    assert len(encoder.calls) == 2
     assert again.scores == tuple(s for s in before.scores if s.task == "LocalPairs" and s.language == "sw")
     assert run(benchmark("LocalPairs", "LocalSTS"), encoder, tmp_path).scores == before.scores
     assert loaded() == []
