@@ -40,6 +40,7 @@ def wait_until_gone(processes: list[psutil.Process]) -> None:
 
 
 def test_several_devices_give_the_vectors_of_one(workers: Embedder, tiny_directory: Path) -> None:
+    assert workers.arithmetic == "torch-float32"
     expected = Embedder.load(tiny_directory).encode_documents(TEXTS)
     np.testing.assert_allclose(workers.encode_documents(TEXTS), expected, atol=1e-5)
     started = children()

@@ -37,7 +37,7 @@ def load_benchmark(name: str) -> Benchmark:
         for task in stored["tasks"]
     )
     codes = {tag: tuple(codes) for tag, codes in stored["codes"].items()}
-    return Benchmark(stored["name"], stored["title"], tasks, codes)
+    return Benchmark(stored["name"], stored["title"], tasks, codes, stored.get("monolingual", False))
 
 
 def benchmark_notes(name: str) -> tuple[str, ...]:

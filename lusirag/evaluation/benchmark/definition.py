@@ -36,13 +36,17 @@ class Benchmark:
         name: "lusifer-paper" and so on.
         title: one line for people.
         tasks: each name once.
-        codes: {tag: codes of ISO 639-3 by which mteb knows the language}, for every tag that the tasks name.
+        codes: {tag: codes of ISO 639-3 by which mteb knows the language, also with a script: "ben-Latn"}, for every tag
+            that the tasks name.
+        monolingual: whether a language is measured within itself alone; otherwise on every subset of a data set in
+            which it takes part, as in the LUSIFER paper.
     """
 
     name: str
     title: str
     tasks: tuple[BenchmarkTask, ...]
     codes: Mapping[str, tuple[str, ...]]
+    monolingual: bool = False
 
     @property
     def languages(self) -> tuple[str, ...]:

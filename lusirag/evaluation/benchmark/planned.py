@@ -8,11 +8,13 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lusirag.errors import InvalidArgumentError
+from lusirag.evaluation.benchmark.choosing import SEVERAL
 from lusirag.evaluation.benchmark.definition import BenchmarkTask, TaskScore
 
 if TYPE_CHECKING:
@@ -107,11 +109,11 @@ class PlannedTask:
         found: list[TaskScore] = []
         problem: str | None = None
         for language in self.entry.languages:
-            wanted = [subset for subset in self.subsets if self._has(subset, self.codes[language])]
+            wanted = [subset for subset in self.subsets if has_language(self._spoken(subset), self.codes[language])]
             if not wanted:
                 problem = problem or f"no subset in {language} ({', '.join(self.codes[language])})"
             elif all(subset in main for subset in wanted):
-                score = math.fsum(main[subset] for subset in wanted) / len(wanted)
+                score = self._over_languages(main) if language == SEVERAL else fmean(main[each] for each in wanted)
                 if math.isfinite(score):
                     found.append(TaskScore(self.entry.name, self.entry.type, language, score))
                 else:
@@ -127,15 +129,41 @@ class PlannedTask:
             return None
         return TaskProvenance(self.split, str(result.dataset_revision), mine, float(result.evaluation_time or 0.0))
 
-    def _has(self, subset: str, codes: Sequence[str]) -> bool:
-        scripts = self.task.metadata.hf_subsets_to_langscripts.get(subset, [])
-        return any(language in codes or language.split("-")[0] in codes for language in scripts)
+    def _over_languages(self, main: Mapping[str, float]) -> float:
+        """The mean over all languages of the subsets of each one's mean over the subsets that have it.
+
+        So the published evaluation sums the cross-lingual data sets; languages without a finite mean are left out.
+        """
+        spoken = {subset: {language.split("-")[0] for language in self._spoken(subset)} for subset in self.subsets}
+        means = [
+            fmean(main[subset] for subset in self.subsets if language in spoken[subset])
+            for language in sorted(set().union(*spoken.values()))
+        ]
+        finite = [mean for mean in means if math.isfinite(mean)]
+        return fmean(finite) if finite else math.nan
+
+    def _spoken(self, subset: str) -> Sequence[str]:
+        """The languages of a subset, with their scripts."""
+        return spoken_in(self.task, subset)
+
+
+def spoken_in(task: AbsTask, subset: str) -> Sequence[str]:
+    """The languages of a data set's subset as mteb writes them: "swh-Latn"."""
+    found: Sequence[str] = task.metadata.hf_subsets_to_langscripts.get(subset, [])
+    return found
+
+
+def has_language(spoken: Sequence[str], codes: Sequence[str]) -> bool:
+    """Whether one of the languages with scripts is meant by a code, with its script or in any."""
+    return any(language in codes or language.split("-")[0] in codes for language in spoken)
 
 
 def plan_task(
     entry: BenchmarkTask,
     codes: Mapping[str, tuple[str, ...]],
     load_task: Callable[[str, Sequence[str]], AbsTask],
+    *,
+    monolingual: bool = False,
 ) -> PlannedTask:
     """Find a data set in mteb and choose what of it is run; no data is loaded.
 
@@ -143,6 +171,7 @@ def plan_task(
         entry: of the benchmark.
         codes: {tag: codes of the language}.
         load_task: see `run_benchmark`.
+        monolingual: only subsets of one language.
 
     Raises:
         InvalidArgumentError: it has none of `SPLITS`.
@@ -152,7 +181,15 @@ def plan_task(
     task = load_task(entry.name, list(dict.fromkeys(code for some in wanted.values() for code in some)))
     split = choose_split(task.metadata.eval_splits)
     task.filter_eval_splits([split])
-    return PlannedTask(entry, task, split, tuple(task.hf_subsets), wanted)
+    # NOTE: mteb's own filter looks at languages alone, not at their scripts.
+    subsets = {subset: spoken_in(task, subset) for subset in task.hf_subsets}
+    chosen = [
+        subset
+        for subset, spoken in subsets.items()
+        if any(has_language(spoken, some) for some in wanted.values()) and (not monolingual or len(set(spoken)) == 1)
+    ]
+    task.hf_subsets = chosen
+    return PlannedTask(entry, task, split, tuple(chosen), wanted)
 
 
 def choose_split(splits: Sequence[str]) -> str:
@@ -175,7 +212,9 @@ def read_result(task: PlannedTask, store: ResultCache, meta: ModelMeta) -> TaskR
     name = task.task.metadata.name
     try:
         result = store.load_task_result(name, meta)
-    except ValueError as error:  # of JSON, and of pydantic
+    except OSError:
+        raise
+    except Exception as error:  # of JSON, of pydantic, of the conversion from older formats
         logger.warning("the cached result of %s cannot be read and counts as missing: %s", name, str(error)[:200])
         return None
     return result if result is not None and result.is_mergeable(task.task) else None

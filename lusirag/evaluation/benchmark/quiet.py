@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
+
+# Draws a bar that no argument turns off.
+_WITH_A_BAR = "mteb._evaluators.text.summarization_evaluator"
 
 
 @contextmanager
@@ -23,6 +28,10 @@ def quiet_mteb() -> Iterator[None]:
         logger.setLevel(logging.ERROR)
     if bars:
         datasets.disable_progress_bars()
+    with_a_bar: Any = sys.modules.get(_WITH_A_BAR)
+    bar = getattr(with_a_bar, "tqdm", None)
+    if bar is not None:
+        with_a_bar.tqdm = _without_bar
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"mteb(\.|$)")
@@ -30,7 +39,13 @@ def quiet_mteb() -> Iterator[None]:
             warnings.filterwarnings("ignore", module=r"sklearn(\.|$)")
             yield
     finally:
+        if bar is not None:
+            with_a_bar.tqdm = bar
         if bars:
             datasets.enable_progress_bars()
         for logger, level in zip(loud, levels, strict=True):
             logger.setLevel(level)
+
+
+def _without_bar(values: Iterable[Any], **_: object) -> Iterable[Any]:
+    return values

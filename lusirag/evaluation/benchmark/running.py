@@ -121,7 +121,7 @@ def run_benchmark(
         tell = _teller(on_progress, done, total, entry.name)
         tell(None)
         try:
-            task = plan_task(entry, benchmark.codes, load_task)
+            task = plan_task(entry, benchmark.codes, load_task, monolingual=benchmark.monolingual)
             planned.append(task)
             if reason := _run_task(task, model, store, overwrite=overwrite, tell=tell, stop_on_error=stop_on_error):
                 failures[entry.name] = reason
@@ -155,7 +155,7 @@ def cached_scores(
     planned = []
     for entry in benchmark.tasks:
         try:
-            planned.append(plan_task(entry, benchmark.codes, load_task))
+            planned.append(plan_task(entry, benchmark.codes, load_task, monolingual=benchmark.monolingual))
         except Exception as error:  # such a data set has no results either; running it would tell why
             logger.debug("%s cannot be looked up: %s", entry.name, error)
     return _collect(planned, model.mteb_model_meta, ResultCache(cache), {}).scores

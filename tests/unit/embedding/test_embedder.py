@@ -247,3 +247,19 @@ def test_attention_kernels(tiny_directory: Path) -> None:
     for missing in ("flash_attention_2", "no_such_kernel"):
         with pytest.raises(ModelError, match=f"attention '{missing}' cannot be used here"):
             Embedder.load(tiny_directory, attention=missing)
+
+
+def test_templates_tell_which_roles_take_an_instruction(save_tiny_model: Callable[..., Path], tmp_path: Path) -> None:
+    told = "{instruction}: {text}"
+    for name, templates, roles in (
+        ("none", {"query": "query: {text}", "document": "{text}"}, set()),
+        ("queries", {"query": told, "document": "{text}"}, {"query"}),
+        ("both", {"query": told, "document": told}, {"query", "document"}),
+    ):
+        embedder = Embedder.load(save_tiny_model(tmp_path / name, templates=templates), device="cpu")
+        assert embedder.instruction_roles == roles
+
+
+def test_arithmetic_names_runtime_and_numbers(tiny_directory: Path) -> None:
+    assert Embedder.load("lusifer-mini", runtime="onnx").arithmetic == "onnx-int8"
+    assert Embedder.load(tiny_directory, device="cpu", dtype="float16").arithmetic == "torch-float16"
