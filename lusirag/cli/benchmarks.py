@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -95,6 +96,9 @@ def _model(encoder: Encoder, instructions: Any, choice: Choice) -> BenchmarkEnco
 def _run(label: str, benchmark: Benchmark, model: Any, running: Running) -> Run:
     from lusirag.evaluation.benchmark.running import run_benchmark
 
+    # What cannot be fetched is told once, by its data set; the libraries tell each attempt.
+    for talkative in ("huggingface_hub", "datasets"):
+        logging.getLogger(talkative).setLevel(logging.ERROR)
     with progress_bar(enabled=not running.quiet) as bar:
         shown = bar.add_task(label, total=len(benchmark.tasks), state="")
 
@@ -112,6 +116,8 @@ def _reasons(runs: dict[str, Run]) -> Iterator[str]:
 
 
 def _list(benchmark: Benchmark, form: Form) -> None:
+    from lusirag.evaluation.benchmark.catalog import benchmark_notes
+
     if form is Form.JSON:
         for task in benchmark.tasks:
             write_json(
@@ -126,7 +132,9 @@ def _list(benchmark: Benchmark, form: Form) -> None:
     rows = [(task.name, task.type, " ".join(task.languages), task.instruction or "") for task in benchmark.tasks]
     show_table(("task", "type", "languages", "instruction"), rows, whole=True)
     pairs = sum(len(task.languages) for task in benchmark.tasks)
-    output().print(f"{len(rows)} data sets, {pairs} with their languages")
+    output().print(f"{len(rows)} data sets; {pairs} scores, one for each of their languages")
+    for remark in benchmark_notes(benchmark.name):
+        output().print(remark, markup=False)
 
 
 def _records(benchmark: Benchmark, runs: dict[str, Run], summaries: dict[str, Summary]) -> Iterator[dict[str, Any]]:

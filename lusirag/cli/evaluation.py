@@ -96,6 +96,7 @@ def evaluate(
     from lusirag.cli.measuring import Loading, Running
     from lusirag.errors import InvalidArgumentError
     from lusirag.evaluation.benchmark.catalog import benchmark_names
+    from lusirag.evaluation.benchmark.choosing import hint
     from lusirag.evaluation.suite.catalog import BUNDLED
 
     written = Form.JSON if as_json else form
@@ -113,6 +114,9 @@ def evaluate(
         names = ", ".join([*BUNDLED, *benchmark_names()])
         given = "both NAME and --suite" if name is not None else "neither NAME nor --suite"
         raise InvalidArgumentError(f"{given}; give one: {names}, or --suite FOLDER")
+    if name is not None and name not in (*BUNDLED, *benchmark_names()):
+        known = (*BUNDLED, *benchmark_names())
+        raise InvalidArgumentError(f"there is no suite or benchmark {name!r}{hint(name, known)}")
     is_suite = suite is not None or name in BUNDLED
     if useless := [key for key, value in (of_benchmark if is_suite else of_suite).items() if value is not None]:
         kind = "a suite" if is_suite else "a benchmark"
