@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,8 +31,8 @@ def load_encoder(
 
     Args:
         spec: what `Embedder.load` takes; or "sentence-transformers:<directory or hub id>", with the model's own
-            prompts for queries and documents; "openai:<model>" for any endpoint with OpenAI's embeddings;
-            "python:<module>:<function>", a function without arguments that returns an `Encoder`.
+            prompts for queries and documents, or those that mteb knows; "openai:<model>" for any endpoint with OpenAI's
+            embeddings; "python:<module>:<function>", a function without arguments that returns an `Encoder`.
         runtime, device, devices, dtype: as of `Embedder.load`; a sentence-transformers model takes a device.
         base_url: of the endpoint; OPENAI_BASE_URL or OpenAI's own when None.
 
@@ -56,7 +57,10 @@ def load_encoder(
 
 
 class SentenceTransformersEncoder:
-    """Any model of sentence-transformers, by its own prompts, normalised; satisfies lusirag.types.Encoder.
+    """Any model of sentence-transformers, normalised; satisfies lusirag.types.Encoder.
+
+    Queries and documents get the model's own prompts. Some models were trained with prompts that their files do not
+    name (those of E5 among them): for a hub id, mteb's registry is asked for them.
 
     Raises:
         MissingDependencyError: sentence-transformers is not installed.
@@ -78,6 +82,7 @@ class SentenceTransformersEncoder:
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise ModelError(f"{model}: sentence-transformers cannot load it: {reason}") from error
+        self._model.prompts.update(_missing_prompts(model, self._model.prompts))
         self.name = f"sentence-transformers:{model}"
         self.fingerprint = _fingerprint(self._model)
         self.dimension = int(self._model.get_embedding_dimension())
@@ -163,6 +168,19 @@ class OpenAIEncoder:
         except self._errors as error:
             raise ModelError(f"{self.name}: the endpoint failed: {error}") from error
         return [row.embedding for row in sorted(answer.data, key=lambda row: row.index)]
+
+
+def _missing_prompts(model: str, own: Mapping[str, str]) -> dict[str, str]:
+    """The prompts that mteb knows of a model on the hub that names none itself."""
+    if any(own.values()) or Path(model).exists():
+        return {}
+    try:
+        from mteb.models.model_implementations import MODEL_REGISTRY
+    except ImportError:
+        return {}
+    meta = MODEL_REGISTRY.get(model)
+    known = {} if meta is None else meta.loader_kwargs.get("model_prompts") or {}
+    return {role: str(known[role]) for role in ("query", "document") if role in known}
 
 
 def _fingerprint(model: Any) -> str:

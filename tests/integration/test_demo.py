@@ -117,6 +117,13 @@ def test_the_readme_example_of_models_runs_on_a_hub_of_tiny_ones(
     assert LusiferModel.from_pretrained(tmp_path / "work" / "my-model").config.lora is None
 
 
+def test_the_readme_example_of_evaluation_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    run_readme_examples(7)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["udhr, x2en, sw", "udhr, en2x, sw"]
+    assert all(0.8 < float(line.split()[-3]) < 1 for line in lines)
+
+
 def test_readme_commands_exist() -> None:
     from lusirag.cli.main import app
 

@@ -18,7 +18,7 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from lusirag import Embedder
 from lusirag.errors import InvalidArgumentError, ModelError
-from lusirag.evaluation.models import load_encoder
+from lusirag.evaluation.models import _missing_prompts, load_encoder
 from lusirag.types import Encoder
 from tests.conftest import tiny_tokenizer
 
@@ -69,6 +69,26 @@ def test_a_sentence_transformers_model_is_run_with_its_own_prompts(transformer: 
     assert encoder.encode_queries([]).shape == (0, 16)
     with pytest.raises(InvalidArgumentError, match="takes no instruction"):
         encoder.encode_queries(TEXTS, instruction="find")
+
+
+@pytest.mark.parametrize(
+    ("name", "own", "found"),
+    [
+        (
+            "intfloat/multilingual-e5-small",
+            {"query": "", "document": ""},
+            {"query": "query: ", "document": "passage: "},
+        ),
+        ("intfloat/multilingual-e5-small", {"query": "mine "}, {}),
+        ("BAAI/bge-m3", {}, {}),
+        ("nobody/knows-it", {}, {}),
+    ],
+    ids=["e5", "its own", "none needed", "unknown"],
+)
+def test_prompts_that_a_model_does_not_name_itself_are_mtebs(
+    name: str, own: dict[str, str], found: dict[str, str]
+) -> None:
+    assert _missing_prompts(name, own) == found
 
 
 def test_its_fingerprint_changes_with_weights_and_prompts(transformer: Path, tmp_path: Path) -> None:
