@@ -31,6 +31,8 @@ _KNOWN: dict[str, dict[str, Any]] = {
         "public_training_code": CODE,
         "reference": "https://huggingface.co/Hieuman/LUSIFER",
         "adapted_from": "mistralai/Mistral-7B-Instruct-v0.3",
+        # Those of the paper's training data (table 4) that mteb has; PAQ, SNLI and SQuAD are the others.
+        "training_datasets": {"ArguAna", "FEVER", "FiQA2018", "HotpotQA", "MSMARCO", "NQ"},
     },
 }
 _FRAMEWORKS = {"onnx": "ONNX", "torch": "PyTorch"}
