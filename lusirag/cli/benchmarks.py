@@ -68,7 +68,7 @@ def run(
     instructions = {task.name: task.instruction for task in whole.tasks}
     runs: dict[str, Run] = {}
     for label, spec in named_models(models or (DEFAULT_MODEL,)).items():
-        with closing_model(loading.load(spec)) as encoder:
+        with closing_model(loading.load(spec), label) as encoder:
             runs[label] = _run(label, benchmark, _model(encoder, instructions, choice), running)
         for task, reason in runs[label].failures.items():
             note(f"{label}: {task} is not complete: {reason}")

@@ -61,8 +61,8 @@ def _short(spec: str) -> str:
 
 
 @contextmanager
-def closing_model(encoder: Encoder) -> Iterator[Encoder]:
-    """A model for the time of a block; then its worker processes end, and what it cut is told once."""
+def closing_model(encoder: Encoder, name: str) -> Iterator[Encoder]:
+    """A model for the time of a block; then its worker processes end, and what it cut is told once, by its name."""
     # Not for each of hundreds of tasks.
     logging.getLogger("lusirag.embedding.embedder").setLevel(logging.ERROR)
     try:
@@ -71,7 +71,7 @@ def closing_model(encoder: Encoder) -> Iterator[Encoder]:
         if callable(close := getattr(encoder, "close", None)):
             close()
     if truncated := getattr(getattr(encoder, "statistics", None), "truncated", 0):
-        note(f"{encoder.name}: {truncated} texts were longer than {encoder.max_tokens} tokens and were cut")
+        note(f"{name}: {truncated} texts were longer than {encoder.max_tokens} tokens and were cut")
 
 
 class Running(NamedTuple):

@@ -74,7 +74,7 @@ def run(
         return
     outcomes: dict[str, list[Outcome]] = {}
     for label, spec in named.items():
-        with closing_model(loading.load(spec)) as encoder:
+        with closing_model(loading.load(spec), label) as encoder:
             outcomes[label] = _measure(DenseRanker(encoder, label), tasks, measures, running)
     # The floor under all of them: BM25 over the pieces of the embedded model.
     outcomes[LexicalRanker.name] = _measure(LexicalRanker(_tokenizer()), tasks, measures, running)
