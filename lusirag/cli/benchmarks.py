@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lusirag.cli.console import note, output, progress_bar, show_table, write_json
@@ -65,16 +66,20 @@ def run(
         return
     if running.plot is not None:
         require_picture(running.plot)
+    named = named_models(models or (DEFAULT_MODEL,))
+    loading.require_use(named.values())
+    _note_dropped(benchmark, choice)
+    directory = running.directory("mteb")
     instructions = {task.name: task.instruction for task in whole.tasks}
     runs: dict[str, Run] = {}
-    for label, spec in named_models(models or (DEFAULT_MODEL,)).items():
+    for label, spec in named.items():
         with closing_model(loading.load(spec), label) as encoder:
-            runs[label] = _run(label, benchmark, _model(encoder, instructions, choice), running)
+            runs[label] = _run(label, benchmark, _model(encoder, instructions, choice), directory, running)
         for task, reason in runs[label].failures.items():
             note(f"{label}: {task} is not complete: {reason}")
     if not any(done.scores for done in runs.values()):
         raise LusiragError(
-            f"{name}: no data set could be evaluated; the first reason: {next(iter(_reasons(runs)), 'none is given')}"
+            f"{name}: no data set could be evaluated; the first reason: {next(_reasons(runs), 'none is given')}"
         )
     summaries = {label: summarise(benchmark, done.scores) for label, done in runs.items()}
     tables = summary_tables(summaries, benchmark)
@@ -82,6 +87,23 @@ def run(
     if running.plot is not None:
         published = [str(row[0]) for row in tables[0].rows if row[0] not in runs]
         plot_table(tables[0], running.plot, muted=published)
+    if any(done.failures for done in runs.values()):
+        raise LusiragError(f"{name}: what is shown is a part, for the reasons above; run it again to complete it")
+
+
+def _note_dropped(benchmark: Benchmark, choice: Choice) -> None:
+    """Tell what was chosen but has no data set together with the rest of the choice."""
+    from lusirag.evaluation.benchmark.catalog import load_benchmark
+    from lusirag.evaluation.benchmark.choosing import choose_languages
+
+    whole = load_benchmark(benchmark.name)
+    tags = (
+        choose_languages(choice.languages, whole.codes, whole.languages, owner=whole.name) if choice.languages else ()
+    )
+    dropped = [tag for tag in tags if tag not in benchmark.languages]
+    dropped += [kind for kind in choice.types or () if kind.lower() not in benchmark.types]
+    if dropped:
+        note(f"{benchmark.name} has no data set of this choice in or of: {', '.join(dropped)}")
 
 
 def _model(encoder: Encoder, instructions: Any, choice: Choice) -> BenchmarkEncoder | IndexSearch:
@@ -93,7 +115,7 @@ def _model(encoder: Encoder, instructions: Any, choice: Choice) -> BenchmarkEnco
     return IndexSearch(encoder, instructions, ann=choice.ann or "auto", mode=choice.mode or "dense")
 
 
-def _run(label: str, benchmark: Benchmark, model: Any, running: Running) -> Run:
+def _run(label: str, benchmark: Benchmark, model: Any, directory: Path, running: Running) -> Run:
     from lusirag.evaluation.benchmark.running import run_benchmark
 
     # What cannot be fetched is told once, by its data set; the libraries tell each attempt.
@@ -106,7 +128,6 @@ def _run(label: str, benchmark: Benchmark, model: Any, running: Running) -> Run:
             state = f"{progress.task} {progress.subset or ''}".rstrip()
             bar.update(shown, completed=progress.done, state=state)
 
-        directory = running.directory / "mteb"
         return run_benchmark(benchmark, model, cache=directory, overwrite=running.overwrite, on_progress=show)
 
 
@@ -140,6 +161,7 @@ def _list(benchmark: Benchmark, form: Form) -> None:
 def _records(benchmark: Benchmark, runs: dict[str, Run], summaries: dict[str, Summary]) -> Iterator[dict[str, Any]]:
     """All that is known, an object a line: every score, then the means, then the paper's figures."""
     from lusirag.evaluation.benchmark.published import published_results
+    from lusirag.evaluation.benchmark.tables import comparable_columns
 
     for label, done in runs.items():
         for score in done.scores:
@@ -162,9 +184,12 @@ def _records(benchmark: Benchmark, runs: dict[str, Run], summaries: dict[str, Su
         for kind, mean in summary.types.items():
             yield {"model": label, "mean_of": "type", "type": kind} | _mean(mean)
         yield {"model": label, "mean_of": "all"} | _mean(summary.overall)
+    comparable = comparable_columns(benchmark)
     for result in published_results(benchmark.name):
-        shown = {"scores": dict(result.scores), "average": result.average}
-        yield {"model": result.model, "published": result.source} | shown
+        scores = {column: score for column, score in result.scores.items() if column in comparable}
+        average = {"average": result.average} if len(scores) == len(result.scores) else {}
+        if scores:
+            yield {"model": result.model, "published": result.source, "scores": scores} | average
 
 
 def _mean(mean: Mean) -> dict[str, Any]:

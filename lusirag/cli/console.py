@@ -29,7 +29,7 @@ def output() -> Console:
     """A console on standard output; NO_COLOR and pipes are honoured by it."""
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    return Console(highlight=False, emoji=False, soft_wrap=not sys.stdout.isatty())
 
 
 def show_pairs(pairs: Iterable[tuple[str, object]]) -> None:
@@ -46,10 +46,10 @@ def show_pairs(pairs: Iterable[tuple[str, object]]) -> None:
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, whole: bool = False) -> None:
     """Show rows under headings; where `whole`, lines that do not go to a terminal are never broken."""
     from rich import box
-    from rich.table import Table
+    from rich.table import Column, Table
     from rich.text import Text
 
-    table = Table(*columns, box=box.SIMPLE_HEAD)
+    table = Table(*(Column(Text(column)) for column in columns), box=box.SIMPLE_HEAD)
     for row in rows:
         table.add_row(*(Text(str(cell)) for cell in row))
     console = output()

@@ -30,6 +30,9 @@ Models = Annotated[
 ]
 
 
+MEASURES = "ndcg@10,mrr@10,recall@1"
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command("eval")(evaluate)
@@ -56,8 +59,11 @@ def evaluate(
         typer.Option("--baseline", help="Of a suite: the model that others are tested against, or bm25."),
     ] = None,
     measures: Annotated[
-        str, typer.Option("--measures", help="Of a suite; the first is the one that is tested and plotted.")
-    ] = "ndcg@10,mrr@10,recall@1",
+        str | None,
+        typer.Option(
+            "--measures", help=f"Of a suite, {MEASURES} when left out; the first is the one that is tested and plotted."
+        ),
+    ] = None,
     masked: Annotated[
         bool, typer.Option("--masked", help="Of a suite: also without the Latin words and numbers both sides share.")
     ] = False,
@@ -99,10 +105,15 @@ def evaluate(
     from lusirag.evaluation.benchmark.choosing import hint
     from lusirag.evaluation.suite.catalog import BUNDLED
 
+    if as_json and form not in (Form.TABLE, Form.JSON):
+        raise InvalidArgumentError(f"both --json and --format {form.value} are given; leave one out")
     written = Form.JSON if as_json else form
+    if listing and written not in (Form.TABLE, Form.JSON):
+        raise InvalidArgumentError(f"a list is written as table or json, not as {written.value}")
     of_suite = {
         "--max-items": max_items,
         "--baseline": baseline,
+        "--measures": measures,
         "--masked": masked or None,
         "--by-language": by_language or None,
     }
@@ -124,9 +135,8 @@ def evaluate(
     loading = Loading(runtime=runtime, device=device, dtype=dtype, base_url=base_url)
     running = Running(listing, written, plot, cache, overwrite, quiet)
     if is_suite:
-        chosen = suites.Choice(
-            _split(languages), max_items, masked, tuple(_split(measures) or ()), baseline, by_language
-        )
+        wanted = tuple(_split(MEASURES if measures is None else measures) or ())
+        chosen = suites.Choice(_split(languages), max_items, masked, wanted, baseline, by_language)
         suites.run(suites.describe(name, suite), chosen, tuple(models or ()), loading, running)
     else:
         part = benchmarks.Choice(_split(languages), _split(types), _split(tasks), ann, mode)

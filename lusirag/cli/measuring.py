@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lusirag.cli.console import note
 from lusirag.cli.options import on_devices
@@ -15,6 +16,9 @@ from lusirag.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     from lusirag.types import Encoder
+
+
+RESERVED = ("bm25",)  # names that tables give to something else
 
 
 class Loading(NamedTuple):
@@ -26,12 +30,30 @@ class Loading(NamedTuple):
     base_url: str | None
 
     def load(self, spec: str) -> Encoder:
-        """Load a model by its name on the command line."""
-        from lusirag.evaluation.models import load_encoder
+        """Load a model by its name on the command line, with those of the options that its kind takes."""
+        from lusirag.evaluation.models import load_encoder, options_of
 
-        return load_encoder(
-            spec, runtime=self.runtime, dtype=self.dtype, base_url=self.base_url, **on_devices(self.device)
-        )
+        if spec.startswith("python:") and "" not in sys.path:
+            sys.path.insert(0, "")  # as `python -m` has it: modules of the folder where the command runs
+        takes = options_of(spec)
+        return load_encoder(spec, **{name: value for name, value in self._given().items() if name in takes})
+
+    def require_use(self, specs: Iterable[str]) -> None:
+        """Refuse options that none of the models takes.
+
+        Raises:
+            InvalidArgumentError: there is one.
+        """
+        from lusirag.evaluation.models import options_of
+
+        taken = frozenset().union(*map(options_of, specs))
+        if useless := [name for name in self._given() if name not in taken]:
+            options = " and ".join(f"--{'device' if name == 'devices' else name.replace('_', '-')}" for name in useless)
+            raise InvalidArgumentError(f"none of the models takes {options}; leave it out")
+
+    def _given(self) -> dict[str, Any]:
+        every = {"runtime": self.runtime, "dtype": self.dtype, "base_url": self.base_url, **on_devices(self.device)}
+        return {name: value for name, value in every.items() if value is not None}
 
 
 def named_models(specs: Sequence[str]) -> dict[str, str]:
@@ -47,6 +69,11 @@ def named_models(specs: Sequence[str]) -> dict[str, str]:
         name, _, spec = given.partition("=")
         if not spec or set(name) & set("/\\:"):
             name, spec = _short(given), given
+        if not name or name.lower() in RESERVED:
+            raise InvalidArgumentError(
+                f"a model is called {name!r}, which is {'no name' if not name else 'that of the floor'}; call it "
+                f"otherwise: --model NAME={spec}"
+            )
         if name in named:
             raise InvalidArgumentError(f"two models are called {name!r}; give one another name: --model NAME={spec}")
         named[name] = spec
@@ -90,9 +117,16 @@ class Running(NamedTuple):
     overwrite: bool
     quiet: bool
 
-    @property
-    def directory(self) -> Path:
-        """Where results are kept."""
+    def directory(self, kind: str) -> Path:
+        """Where results of a kind are kept; made, and tried, before anything is computed.
+
+        Raises:
+            StorageError: nothing can be written there.
+        """
         from platformdirs import user_cache_path
 
-        return user_cache_path("lusirag") / "evaluation" if self.cache is None else self.cache
+        from lusirag.evaluation.keeping import require_writable
+
+        place = (user_cache_path("lusirag") / "evaluation" if self.cache is None else self.cache) / kind
+        require_writable(place)
+        return place

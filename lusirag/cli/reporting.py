@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -31,11 +32,11 @@ def show_tables(tables: Sequence[Table], form: Form, records: Iterable[Mapping[s
         return
     for number, table in enumerate(tables):
         if number:
-            output().print()
+            sys.stdout.write("\n")
         if form is Form.TABLE:
             output().print(table.title, markup=False)
             show_table(table.columns, cell_texts(table), whole=True)
             for line in table.notes:
                 output().print(line, markup=False)
         else:
-            output().print((markdown if form is Form.MARKDOWN else latex)(table), markup=False, end="")
+            sys.stdout.write((markdown if form is Form.MARKDOWN else latex)(table))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
     from lusirag.evaluation.ranking import Measure
+    from lusirag.evaluation.suite.cache import RankingCache
     from lusirag.evaluation.suite.description import SuiteDescription
     from lusirag.evaluation.suite.rankers import Ranker
     from lusirag.evaluation.suite.results import Figure, Outcome
@@ -52,6 +54,7 @@ def run(
     from lusirag.embedding import DEFAULT_MODEL
     from lusirag.evaluation.ranking import Measure
     from lusirag.evaluation.report.plot import plot_table, require_picture
+    from lusirag.evaluation.suite.cache import RankingCache
     from lusirag.evaluation.suite.rankers import DenseRanker, LexicalRanker
     from lusirag.evaluation.suite.reading import read_tasks
     from lusirag.evaluation.suite.results import SuiteResults
@@ -61,6 +64,7 @@ def run(
     if not measures:
         raise InvalidArgumentError("--measures names none; give some, such as ndcg@10,recall@1")
     named = named_models(models or (DEFAULT_MODEL,))
+    loading.require_use(named.values())
     baseline = _baseline(choice.baseline, named)
     if running.plot is not None:
         require_picture(running.plot)
@@ -68,16 +72,20 @@ def run(
         suite = replace(suite, sets=tuple(replace(each, max_items=choice.max_items) for each in suite.sets))
     tasks = list(read_tasks(suite, languages=choice.languages, masked=choice.masked))
     if not tasks:
-        raise InvalidArgumentError(f"the suite {suite.name} has no searches in these languages; choose others")
+        raise InvalidArgumentError(
+            f"the suite {suite.name} holds no search; one needs two texts or more that stand in {suite.pivot} (of "
+            "min_words words at least) and in another of the chosen languages, or two passages and a question"
+        )
     if running.listing:
         _list(tasks, running.form)
         return
+    kept = RankingCache(running.directory("suites"), overwrite=running.overwrite)
     outcomes: dict[str, list[Outcome]] = {}
     for label, spec in named.items():
         with closing_model(loading.load(spec), label) as encoder:
-            outcomes[label] = _measure(DenseRanker(encoder, label), tasks, measures, running)
+            outcomes[label] = _measure(DenseRanker(encoder, label), tasks, measures, kept, running)
     # The floor under all of them: BM25 over the pieces of the embedded model.
-    outcomes[LexicalRanker.name] = _measure(LexicalRanker(_tokenizer()), tasks, measures, running)
+    outcomes[LexicalRanker.name] = _measure(LexicalRanker(_tokenizer()), tasks, measures, kept, running)
     results = SuiteResults(suite.name, measures, outcomes, baseline)
     figures = list(results.figures(by_language=choice.by_language or running.form is Form.JSON))
     show_tables(suite_tables(results, figures, by_language=choice.by_language), running.form, map(_record, figures))
@@ -113,12 +121,10 @@ def _tokenizer() -> Tokenizer:
 
 
 def _measure(
-    ranker: Ranker, tasks: Sequence[SearchTask], measures: Sequence[Measure], running: Running
+    ranker: Ranker, tasks: Sequence[SearchTask], measures: Sequence[Measure], kept: RankingCache, running: Running
 ) -> list[Outcome]:
-    from lusirag.evaluation.suite.cache import RankingCache
     from lusirag.evaluation.suite.results import run_tasks
 
-    kept = RankingCache(running.directory / "suites", overwrite=running.overwrite)
     with progress_bar(enabled=not running.quiet) as bar:
         shown = bar.add_task(ranker.name, total=len(tasks), state="")
 
@@ -158,5 +164,6 @@ def _record(figure: Figure) -> dict[str, Any]:
     return record
 
 
-def _interval(found: Any) -> dict[str, float]:
-    return {"mean": round(found.mean, 6), "low": round(found.low, 6), "high": round(found.high, 6)}
+def _interval(found: Any) -> dict[str, float | None]:
+    values = {"mean": found.mean, "low": found.low, "high": found.high}
+    return {name: None if math.isnan(value) else round(value, 6) for name, value in values.items()}

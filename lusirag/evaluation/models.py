@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,16 +45,22 @@ def load_encoder(
     kind, _, name = spec.partition(":")
     given: dict[str, Any] = {"runtime": runtime, "device": device, "devices": devices, "dtype": dtype}
     given = {option: value for option, value in (given | {"base_url": base_url}).items() if value is not None}
-    if kind not in _KINDS or not name:
-        if base_url is not None:
-            raise InvalidArgumentError(f"base_url is given, but {spec!r} has no endpoint; openai:<model> has one")
-        return Embedder.load(spec, **given)
-    load, takes = _KINDS[kind]
+    load, takes = _KINDS[kind] if kind in _KINDS and name else (_own, _OWN_OPTIONS)
     if useless := sorted(given.keys() - takes):
         raise InvalidArgumentError(
-            f"a model of the kind {kind!r} takes no {' and no '.join(useless)}; it takes {', '.join(takes) or 'none'}"
+            f"{spec!r} takes no {' and no '.join(useless)}; it takes {', '.join(sorted(takes)) or 'no option'}"
         )
-    return load(name, **given)
+    return load(name if load is not _own else spec, **given)
+
+
+def options_of(spec: str) -> frozenset[str]:
+    """Which options `load_encoder` takes for a model."""
+    kind, _, name = spec.partition(":")
+    return _KINDS[kind][1] if kind in _KINDS and name else _OWN_OPTIONS
+
+
+def _own(spec: str, **options: Any) -> Encoder:
+    return Embedder.load(spec, **options)
 
 
 class SentenceTransformersEncoder:
@@ -132,13 +139,18 @@ class OpenAIEncoder:
             ) from error
         self._model = model
         self._errors = openai.OpenAIError
-        try:  # a local server needs no key
-            self._client = openai.OpenAI(base_url=base_url, api_key="none" if base_url else None, max_retries=4)
+        key = os.environ.get("OPENAI_API_KEY") or ("none" if base_url else None)  # a local server needs none
+        try:
+            self._client = openai.OpenAI(base_url=base_url, api_key=key, max_retries=4)
         except openai.OpenAIError as error:
             raise ModelError(f"openai:{model}: {error}") from error
         self.name = f"openai:{model}"
-        self.fingerprint = f"{self.name} {self._client.base_url}"
-        self.dimension = len(self._request(["dimension"])[0])
+        self.dimension = 0  # until the first answer
+        [probe] = self._request(["dimension"])
+        self.dimension = len(probe)
+        # Another model may be served under the same name: what it answers is part of its fingerprint.
+        answer = hashlib.blake2b(np.round(probe, 3).tobytes(), digest_size=8).hexdigest()
+        self.fingerprint = f"{self.name} {self._client.base_url} {answer}"
 
     def encode_queries(self, texts: Sequence[str], *, instruction: str | None = None) -> Vectors:
         """Return float32 unit vectors of shape (n, dimension).
@@ -156,18 +168,30 @@ class OpenAIEncoder:
         Raises:
             ModelError: the endpoint failed.
         """
-        vectors = np.empty((len(texts), self.dimension), np.float32)
-        for start in range(0, len(texts), _BATCH):
-            rows = np.asarray(self._request(list(texts[start : start + _BATCH])), np.float32)
-            vectors[start : start + _BATCH] = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-        return vectors
+        starts = range(0, len(texts), _BATCH)
+        rows = [self._request(list(texts[start : start + _BATCH])) for start in starts]
+        return np.concatenate([np.empty((0, self.dimension), np.float32), *rows])
 
-    def _request(self, texts: list[str]) -> list[list[float]]:
+    def _request(self, texts: list[str]) -> Vectors:
+        """The unit vectors of some texts, in their order."""
         try:
             answer = self._client.embeddings.create(model=self._model, input=[text or " " for text in texts])
+            rows = sorted(answer.data, key=lambda row: row.index)
+            vectors: Vectors = np.asarray([row.embedding for row in rows], np.float32)
         except self._errors as error:
             raise ModelError(f"{self.name}: the endpoint failed: {error}") from error
-        return [row.embedding for row in sorted(answer.data, key=lambda row: row.index)]
+        except (TypeError, ValueError, AttributeError) as error:
+            raise ModelError(f"{self.name}: the endpoint's answer holds no embeddings: {error}") from error
+        if vectors.ndim != 2 or len(vectors) != len(texts) or self.dimension not in (0, vectors.shape[1]):
+            raise ModelError(
+                f"{self.name}: the endpoint answered {len(texts)} texts with vectors of shape {vectors.shape}; "
+                f"({len(texts)}, {self.dimension or 'n'}) was expected"
+            )
+        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+        if not (np.isfinite(norms).all() and norms.all()):
+            raise ModelError(f"{self.name}: the endpoint answered with a vector that is zero or not finite")
+        unit: Vectors = vectors / norms
+        return unit
 
 
 def _missing_prompts(model: str, own: Mapping[str, str]) -> dict[str, str]:
@@ -184,12 +208,22 @@ def _missing_prompts(model: str, own: Mapping[str, str]) -> dict[str, str]:
 
 
 def _fingerprint(model: Any) -> str:
-    """Changes with the prompts and, as good as surely, with the weights: the first values of each tensor are read."""
-    digest = hashlib.sha256(json.dumps([model.prompts, model.max_seq_length], sort_keys=True).encode())
+    """Changes with the weights, their type, the modules (pooling among them), the tokenizer and the prompts."""
+    tokenizer = getattr(model.tokenizer, "backend_tokenizer", None)
+    words = [
+        str(model),  # the modules with their settings
+        json.dumps(model.prompts, sort_keys=True),
+        str(model.max_seq_length),
+        str(getattr(model, "truncate_dim", None)),
+        "" if tokenizer is None else tokenizer.to_str(),
+    ]
+    import torch
+
+    digest = hashlib.blake2b("\0".join(words).encode(), digest_size=8)
     for name, tensor in sorted(model.state_dict().items()):
-        digest.update(f"{name} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.flatten()[:64].float().cpu().numpy().tobytes())
-    return digest.hexdigest()[:16]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def _from_python(spec: str) -> Encoder:
@@ -200,12 +234,13 @@ def _from_python(spec: str) -> Encoder:
     """
     module, _, function = spec.partition(":")
     try:
-        make = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
+        encoder = getattr(importlib.import_module(module), function)()
+    except Exception as error:  # whatever somebody's code raises
+        reason = (str(error).splitlines() or [""])[0]
         raise InvalidArgumentError(
-            f"the model is 'python:{spec}': {error}; write python:<module>:<function>, importable from here"
+            f"the model is 'python:{spec}': {type(error).__name__}: {reason}; write python:<module>:<function>, a "
+            "function without arguments, importable from here"
         ) from error
-    encoder = make()
     if not isinstance(encoder, Encoder):
         raise InvalidArgumentError(
             f"python:{spec} returned a {type(encoder).__name__}; an object with the members of lusirag.types.Encoder "
@@ -214,6 +249,7 @@ def _from_python(spec: str) -> Encoder:
     return encoder
 
 
+_OWN_OPTIONS = frozenset({"runtime", "device", "devices", "dtype"})
 _KINDS: dict[str, tuple[Callable[..., Encoder], frozenset[str]]] = {
     "sentence-transformers": (SentenceTransformersEncoder, frozenset({"device"})),
     "openai": (OpenAIEncoder, frozenset({"base_url"})),

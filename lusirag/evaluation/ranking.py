@@ -13,6 +13,7 @@ import numpy.typing as npt
 from lusirag.errors import InvalidArgumentError
 from lusirag.types import Vectors
 
+_DEEPEST = 1000  # passages of a ranking
 _AT_ONCE = 1024  # queries; bounds the matrix of scores
 
 Ranked = Sequence[Sequence[int]]
@@ -52,9 +53,12 @@ class Measure(NamedTuple):
             InvalidArgumentError: no such measure.
         """
         name, _, depth = text.strip().lower().partition("@")
-        if name not in _MEASURES or not depth.isascii() or not depth.isdigit() or int(depth) < 1:
-            names = ", ".join(f"{known}@K" for known in _MEASURES)
-            raise InvalidArgumentError(f"the measure is {text!r}; allowed: {names}, such as ndcg@10")
+        known = name in _MEASURES and depth.isascii() and depth.isdigit() and len(depth) <= len(str(_DEEPEST))
+        if not known or not 1 <= int(depth) <= _DEEPEST:
+            names = ", ".join(f"{allowed}@K" for allowed in _MEASURES)
+            raise InvalidArgumentError(
+                f"the measure is {text[:40]!r}; allowed: {names} with K from 1 to {_DEEPEST:,}, such as ndcg@10"
+            )
         return cls(name, int(depth))
 
     def __str__(self) -> str:

@@ -7,6 +7,7 @@ with replacement, the randomisation test (Smucker, Allan and Carterette 2007) ex
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -24,7 +25,7 @@ Values = npt.NDArray[np.float64]
 
 
 class Interval(NamedTuple):
-    """A mean, and between which bounds it lies in 95 % of the resamples."""
+    """A mean, and between which bounds it lies in 95 % of the resamples; NaN where a single item tells nothing."""
 
     mean: float
     low: float
@@ -55,7 +56,13 @@ class Sample(NamedTuple):
 
     @classmethod
     def of(cls, languages: Sequence[tuple[Sequence[str], Values]]) -> Sample:
-        """Put together for each language the item of each query and its value."""
+        """Put together for each language the item of each query and its value.
+
+        Raises:
+            InvalidArgumentError: there is no query at all, or none in one of the languages.
+        """
+        if not languages or not all(len(names) for names, _ in languages):
+            raise InvalidArgumentError("there is no query to take a mean of; give one at least in each language")
         items = sorted({item for names, _ in languages for item in names})
         place: Mapping[str, int] = {item: number for number, item in enumerate(items)}
         sums, weights = np.zeros((len(languages), len(items))), np.zeros((len(languages), len(items)))
@@ -101,8 +108,9 @@ def difference(sample: Sample, baseline: Sample, *, seed: int = 0) -> Difference
     # What each item adds to the mean: exchanging the systems on an item changes its sign.
     shares = between.weights / between.weights.sum(1, keepdims=True) / len(between.weights)
     added = np.nansum(between.values * shares, axis=0)  # (P,)
-    if not added.any():
-        return Difference(0.0, low, high, 1.0)
+    if len(added) < 2 or not added.any():
+        return Difference(between.mean, low, high, 1.0)
+    added = np.round(added * len(added), 12)  # equal contributions are equal, whatever the order of their sums
     test = permutation_test(
         (added,),
         np.sum,
@@ -119,7 +127,7 @@ def _bootstrap(sample: Sample, seed: int) -> tuple[float, float]:
     from scipy.stats import bootstrap
 
     if len(sample.items) < 2:
-        return sample.mean, sample.mean
+        return math.nan, math.nan
 
     def statistic(drawn: npt.NDArray[np.int64], axis: int = -1) -> Any:
         return _means(sample, drawn)

@@ -104,8 +104,12 @@ def replace_file(path: Path, content: bytes) -> None:
         temporary.unlink()
     with write_file(temporary) as file:
         file.write(content)
-    with storage_errors(path):
-        temporary.replace(path)
+    try:
+        with storage_errors(path):
+            temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
     sync_directory(path.parent)
 
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from lusirag.errors import InvalidArgumentError
 from lusirag.evaluation.benchmark.instructed import InstructedEncoder, checked_instructions
 from lusirag.evaluation.benchmark.metadata import model_meta, mteb_name
+from lusirag.evaluation.checking import checked_vectors
 from lusirag.types import Encoder, Vectors
 
 if TYPE_CHECKING:
@@ -84,14 +85,14 @@ class BenchmarkEncoder:
 
         Raises:
             InvalidArgumentError: another precision, under which mteb would file results that are not of it.
+            ModelError: the encoder failed, or its vectors have a wrong shape, are zero or not finite.
         """
         if precision not in (None, "float32"):
             raise InvalidArgumentError(f"precision is {precision!r}; benchmarks run in float32, leave it out")
         texts = [text for batch in inputs for text in batch["text"]]
         encoder = InstructedEncoder(self.encoder, self.instructions.get(task_metadata.name))
         is_document = prompt_type is not None and prompt_type.value == "document"
-        vectors = encoder.encode_documents(texts) if is_document else encoder.encode_queries(texts)
-        return np.ascontiguousarray(vectors, dtype=np.float32)
+        return checked_vectors(encoder, encoder.encode_documents if is_document else encoder.encode_queries, texts)
 
     def similarity(self, embeddings1: npt.ArrayLike, embeddings2: npt.ArrayLike) -> Any:
         """Cosines of (n, dimension) with (m, dimension), as a torch tensor (n, m)."""

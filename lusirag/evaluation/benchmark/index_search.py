@@ -11,6 +11,7 @@ from lusirag.errors import InvalidArgumentError
 from lusirag.evaluation.benchmark.instructed import InstructedEncoder, checked_instructions
 from lusirag.evaluation.benchmark.metadata import model_meta
 from lusirag.index import Index
+from lusirag.index.ann.kinds import checked_kind
 from lusirag.types import Document, Encoder, Hit, Vectors
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class IndexSearch:
         directory: where the temporary directory is made; the system's place when None.
 
     Raises:
-        InvalidArgumentError: not an encoder, instructions or mode; an ann or chunk_tokens that is not known is refused
+        InvalidArgumentError: not an encoder, instructions, mode or ann; a chunk_tokens that is not allowed is refused
             when the first corpus comes.
         MissingDependencyError: mteb is not installed.
     """
@@ -62,6 +63,7 @@ class IndexSearch:
             raise InvalidArgumentError(f"mode is {mode!r}; allowed: {', '.join(MODES)}")
         self.encoder = encoder
         self.instructions = checked_instructions(instructions)
+        checked_kind(ann, encoder.dimension)
         self._ann, self._mode, self._chunk_tokens = ann, mode, chunk_tokens
         self._directory = directory
         self._place: TemporaryDirectory[str] | None = None

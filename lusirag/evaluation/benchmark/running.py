@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from filelock import FileLock
+
 from lusirag.errors import InvalidArgumentError
 from lusirag.evaluation.benchmark.definition import Benchmark, TaskScore
 from lusirag.evaluation.benchmark.dependency import require_mteb
@@ -92,7 +94,8 @@ def run_benchmark(
 
     What `cache` has of this model (same fingerprint, runtime and instructions) and data set revision is not run again:
     an interrupted run goes on after its last finished subset, and one with more languages runs what is new. Each subset
-    starts from the same random state, so its score does not depend on which others were run before it.
+    starts from the same random state, so its score does not depend on which others were run before it. Several
+    processes may share a cache; one at a time works on a data set with one model.
 
     Args:
         benchmark: which data sets and languages. The instructions are those that the model was given.
@@ -171,6 +174,20 @@ def _run_task(
     stop_on_error: bool,
 ) -> str | None:
     """Evaluate the subsets that are missing; why the first of those that failed did, or None."""
+    meta = model.mteb_model_meta
+    with _locked(task, store, meta):  # mteb reads a file, adds to it and writes it back
+        return _run_locked(task, model, store, overwrite=overwrite, tell=tell, stop_on_error=stop_on_error)
+
+
+def _run_locked(
+    task: PlannedTask,
+    model: BenchmarkEncoder | IndexSearch,
+    store: ResultCache,
+    *,
+    overwrite: bool,
+    tell: Callable[[str | None], None],
+    stop_on_error: bool,
+) -> str | None:
     import mteb
     from mteb.abstasks import AbsTaskRetrieval
 
@@ -203,6 +220,13 @@ def _run_task(
     return failure
 
 
+def _locked(task: PlannedTask, store: ResultCache, meta: ModelMeta) -> FileLock:
+    """Held by the one process that works on this data set with this model."""
+    file = store.get_task_result_path(task.task.metadata.name, meta)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(file.with_suffix(".lock"))
+
+
 def _collect(planned: Sequence[PlannedTask], meta: ModelMeta, store: ResultCache, failures: Mapping[str, str]) -> Run:
     scores: list[TaskScore] = []
     provenance: dict[str, TaskProvenance] = {}
@@ -210,6 +234,8 @@ def _collect(planned: Sequence[PlannedTask], meta: ModelMeta, store: ResultCache
     for task in planned:
         some, problem = task.scores(store, meta)
         scores += some
+        if problem is None and len(some) < len(task.entry.languages):
+            problem = "some of its results are not in the cache"
         if problem is not None:
             found.setdefault(task.entry.name, problem)
         if (known := task.provenance(store, meta)) is not None:

@@ -128,6 +128,13 @@ def _lacking(model: str, means: Mapping[str, Mean]) -> list[str]:
     return [f"{MARK} {model}: mean over a part of the scores: {', '.join(parts)}."] if parts else []
 
 
+def comparable_columns(benchmark: Benchmark) -> set[str]:
+    """The languages, or data sets of the cross-lingual benchmark, that stand for all that the paper has there."""
+    by_task = SEVERAL in benchmark.languages
+    headings = tuple(task.name for task in benchmark.tasks) if by_task else benchmark.languages
+    return _comparable(benchmark, headings, by_task=by_task)
+
+
 def _part(benchmark: Benchmark) -> list[str]:
     if benchmark.name not in benchmark_names():
         return []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 from collections.abc import Collection
 from pathlib import Path
@@ -43,11 +44,9 @@ def plot_table(table: Table, path: Path, *, muted: Collection[str] = ()) -> None
     groups, series = _series(table, muted)
     if all(value is None for row in series for value in row.values):
         raise InvalidArgumentError(f"the table {table.title!r} has no figures to draw; give one with numbers")
-    try:
-        from matplotlib import style
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingDependencyError("drawing needs matplotlib; install lusirag[eval]") from error
+    from matplotlib import style
+    from matplotlib.figure import Figure
+
     from lusirag.index.files import replace_file
 
     with style.context(["default", _SETTINGS]):  # every setting is given back at its end
@@ -62,11 +61,15 @@ def require_picture(path: Path) -> None:
 
     Raises:
         InvalidArgumentError: the suffix is no picture's, or there is no such folder.
+        MissingDependencyError: matplotlib is not installed.
     """
     if path.suffix.lower() not in SUFFIXES:
         raise InvalidArgumentError(f"{path} is no picture that can be drawn; allowed: {', '.join(SUFFIXES)}")
-    if not path.parent.is_dir():
-        raise InvalidArgumentError(f"{path.parent} is no folder; make it first, or give another place for the picture")
+    if not path.parent.is_dir() or path.is_dir():
+        wrong = f"{path} is a folder" if path.is_dir() else f"{path.parent} is no folder"
+        raise InvalidArgumentError(f"{wrong}; give another place for the picture")
+    if importlib.util.find_spec("matplotlib") is None:
+        raise MissingDependencyError("drawing needs matplotlib; install lusirag[eval]")
 
 
 def _file(figure: Figure, kind: str) -> bytes:

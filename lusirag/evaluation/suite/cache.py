@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
+import uuid
 from pathlib import Path
 
 import numpy as np
 
+from lusirag.evaluation.keeping import keeping
 from lusirag.evaluation.suite.rankers import Ranker
 from lusirag.evaluation.suite.task import SearchTask
-from lusirag.index.files import replace_file
 
 _NONE = -1  # stands where a ranking ends
 
@@ -58,7 +58,13 @@ def _padded(ranked: list[list[int]], depth: int) -> np.ndarray:
 
 
 def _write(file: Path, rows: np.ndarray) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    content = io.BytesIO()
-    np.save(content, rows, allow_pickle=False)
-    replace_file(file, content.getvalue())
+    """In one step, also beside another process that writes the same."""
+    with keeping(file.parent):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        temporary = file.with_name(f"{file.name}.{uuid.uuid4().hex}")
+        try:
+            with temporary.open("wb") as stream:
+                np.save(stream, rows, allow_pickle=False)
+            temporary.replace(file)
+        finally:
+            temporary.unlink(missing_ok=True)

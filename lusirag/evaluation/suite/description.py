@@ -95,6 +95,11 @@ def describe_suite(path: Path) -> SuiteDescription:
             f"{path}: no file has the columns of a suite; parallel texts have {', '.join(PARALLEL_COLUMNS)} and lang, "
             f"questions {', '.join(QUESTION_COLUMNS)} and lang"
         )
+    names = [found.name for found in sets]
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise CorpusError(
+            f"{path}: several sets are called {', '.join(repeated)}; name them in a {SUITE_FILE}, or give one file"
+        )
     return SuiteDescription(path.stem if path.is_file() else path.resolve().name, tuple(sets))
 
 
@@ -114,8 +119,8 @@ def _suggested(file: Path) -> list[SetDescription]:
 def _question_sets(file: Path, names: set[str]) -> list[str | None]:
     if "set" not in names:
         return [None]
-    found = {str(name) for name in pq.read_table(file, columns=["set"]).column("set").to_pylist() if name}
-    return [*sorted(found)]
+    found = {str(name) for name in pq.read_table(file, columns=["set"]).column("set").to_pylist() if name is not None}
+    return [*sorted(found)] or [None]
 
 
 def _schema(file: Path) -> pa.Schema:

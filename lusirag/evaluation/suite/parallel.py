@@ -1,7 +1,8 @@
 """The searches of parallel texts: X to the pivot language, the pivot to X, within X, and one pool of all languages.
 
-Which texts a task takes depends on the texts alone, never on a random state: too short ones and repeated ones are left
-out, and of more than `max_items` those are taken whose parallel_id has the smallest hash.
+Which texts a task takes depends on the texts alone, never on a random state: too short ones are left out, and those
+that are repeated in the pivot language or in X (in a mixed pool: in the pivot language alone; what is the same only
+without the masked words stays). Of more than `max_items` those are taken whose parallel_id has the smallest hash.
 """
 
 from __future__ import annotations
@@ -97,8 +98,7 @@ def _task(
 ) -> list[SearchTask]:
     """The task with queries in the language `asked`, documents in `answered`; all but empty texts are left out."""
     pairs = [(key, _query(described, sides[asked]), sides[answered].text) for key, sides in items.items()]
-    kept = [pair for pair in pairs if len(pair[1]) >= _QUERY_CHARACTERS and len(pair[2]) >= _DOCUMENT_CHARACTERS]
-    return one_to_one(described.name, direction, language, kept, masked=masked)
+    return one_to_one(described.name, direction, language, _long_enough(pairs), masked=masked)
 
 
 def _mixed(described: SetDescription, items: Items, pivot: str, languages: Sequence[str]) -> list[SearchTask]:
@@ -109,7 +109,12 @@ def _mixed(described: SetDescription, items: Items, pivot: str, languages: Seque
         if others := sorted(sides.keys() & set(languages) - {pivot}):
             document = sides[others[_hash("mix" + key) % len(others)]]
             pairs.append((key, _query(described, sides[pivot]), document.text))
-    return one_to_one(described.name, MIXED, ALL, pairs)
+    return one_to_one(described.name, MIXED, ALL, _long_enough(pairs))
+
+
+def _long_enough(pairs: Sequence[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
+    """Those of (item, query, document) whose texts are more than a few characters."""
+    return [pair for pair in pairs if len(pair[1]) >= _QUERY_CHARACTERS and len(pair[2]) >= _DOCUMENT_CHARACTERS]
 
 
 def _query(described: SetDescription, side: Side) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from lusirag.evaluation.checking import checked_vectors
 from lusirag.evaluation.ranking import ranking
 from lusirag.evaluation.suite.task import SearchTask
 from lusirag.index.analysis import ANALYSER, Analyser
@@ -33,7 +35,10 @@ class Ranker(Protocol):
 
 
 class DenseRanker:
-    """By cosine similarity. A text that several tasks share is embedded once, for as long as this object lives."""
+    """By cosine similarity. A text that several tasks share is embedded once, for as long as this object lives.
+
+    Ranking raises ModelError where the encoder fails, or where its vectors have a wrong shape, are zero or not finite.
+    """
 
     def __init__(self, encoder: Encoder, name: str | None = None) -> None:
         self.name = name or encoder.name
@@ -45,9 +50,15 @@ class DenseRanker:
 
     def rank(self, task: SearchTask, *, depth: int) -> list[list[int]]:
         """The nearest documents of each query; see `Ranker`."""
-        queries = _remembered(self._queries, self._encoder.encode_queries, task.queries)  # (N, D)
-        documents = _remembered(self._documents, self._encoder.encode_documents, task.documents)  # (M, D)
+        queries = self._vectors(self._queries, self._encoder.encode_queries, task.queries)  # (N, D)
+        documents = self._vectors(self._documents, self._encoder.encode_documents, task.documents)  # (M, D)
         return ranking(queries, documents, depth=depth)
+
+    def _vectors(self, known: dict[str, Vectors], encode: Callable[..., Vectors], texts: Sequence[str]) -> Vectors:
+        """The vectors (n, D) of texts, of which only those not yet known are embedded."""
+        if new := [text for text in dict.fromkeys(texts) if text not in known]:
+            known.update(zip(new, checked_vectors(self._encoder, encode, new), strict=True))
+        return np.stack([known[text] for text in texts])
 
 
 class LexicalRanker:
@@ -60,7 +71,8 @@ class LexicalRanker:
     name = "BM25"
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        self.fingerprint = f"bm25-{ANALYSER}"
+        pieces = hashlib.blake2b(tokenizer.to_str().encode(), digest_size=8).hexdigest()
+        self.fingerprint = f"bm25-{ANALYSER}-{pieces}"
         self._analyse = Analyser(tokenizer)
 
     def rank(self, task: SearchTask, *, depth: int) -> list[list[int]]:
@@ -70,10 +82,3 @@ class LexicalRanker:
         terms = self._analyse(task.queries)
         found = (best(lexicon.scores(terms.of(number)).scores, [live], depth) for number in range(len(task.queries)))
         return [[match.row for match in matches] for matches in found]
-
-
-def _remembered(known: dict[str, Vectors], encode: Callable[..., Vectors], texts: Sequence[str]) -> Vectors:
-    """The vectors (n, D) of texts, of which only those not yet known are embedded."""
-    if new := [text for text in dict.fromkeys(texts) if text not in known]:
-        known.update(zip(new, encode(new), strict=True))
-    return np.stack([known[text] for text in texts])

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from functools import lru_cache
+from typing import Any
 
 from lusirag.errors import InvalidArgumentError
-from lusirag.evaluation.suite.description import SuiteDescription
+from lusirag.evaluation.suite.description import SetDescription, SuiteDescription
 from lusirag.evaluation.suite.parallel import parallel_tasks
 from lusirag.evaluation.suite.questions import question_tasks
 from lusirag.evaluation.suite.rows import read_rows
@@ -26,15 +27,24 @@ def read_tasks(
         CorpusError: a file cannot be read or lacks columns.
         InvalidArgumentError: a language that no set has.
     """
-    rows = lru_cache(maxsize=1)(read_rows)  # sets of one file stand beside each other
-    if languages is not None:
-        there = {row["lang"] for described in suite.sets for row in rows(described)}
-        if unknown := sorted(set(languages) - there):
-            raise InvalidArgumentError(
-                f"the suite {suite.name} has no texts in {', '.join(unknown)}; it has {', '.join(sorted(there))}"
-            )
+    read = lru_cache(maxsize=2)(read_rows)  # sets of one file stand beside each other
+
+    def rows(described: SetDescription) -> list[dict[str, Any]]:
+        return read(described.file, questions=described.query == "question", item=described.item)
+
+    wanted = None if languages is None else _tags(languages, {row["lang"] for each in suite.sets for row in rows(each)})
     for described in suite.sets:
         if described.query == "question":
-            yield from question_tasks(rows(described), described, pivot=suite.pivot, languages=languages)
+            yield from question_tasks(rows(described), described, pivot=suite.pivot, languages=wanted)
         else:
-            yield from parallel_tasks(rows(described), described, pivot=suite.pivot, languages=languages, masked=masked)
+            yield from parallel_tasks(rows(described), described, pivot=suite.pivot, languages=wanted, masked=masked)
+
+
+def _tags(languages: Collection[str], there: Collection[str]) -> set[str]:
+    """The tags that are meant, whatever their case."""
+    known = {tag.lower(): tag for tag in there}
+    if unknown := sorted(tag for tag in languages if tag.lower() not in known):
+        raise InvalidArgumentError(
+            f"there are no texts in {', '.join(unknown)}; there are in {', '.join(sorted(there))}"
+        )
+    return {known[tag.lower()] for tag in languages}

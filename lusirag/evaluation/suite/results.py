@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from lusirag.errors import InvalidArgumentError
 from lusirag.evaluation.ranking import Measure, Values
 from lusirag.evaluation.statistics import Difference, Interval, Sample, difference, interval
 from lusirag.evaluation.suite.cache import RankingCache
@@ -60,6 +61,12 @@ class SuiteResults:
     outcomes: dict[str, list[Outcome]]
     baseline: str | None = None
 
+    def __post_init__(self) -> None:
+        if self.baseline is not None and self.baseline not in self.outcomes:
+            raise InvalidArgumentError(
+                f"the baseline is {self.baseline!r}, which was not measured; allowed: {', '.join(self.outcomes)}"
+            )
+
     def groups(self) -> dict[str, list[int]]:
         """The numbers of the tasks of each group, {title: numbers}, in the order of the suite."""
         grouped: dict[str, list[int]] = {}
@@ -112,7 +119,13 @@ def run_tasks(
 
     Args:
         cache: of rankings; nothing is kept when None. on_task: called with the model's name before each task.
+
+    Raises:
+        InvalidArgumentError: no measure is given.
+        ModelError: the model failed.
     """
+    if not measures:
+        raise InvalidArgumentError("no measure is given; give one at least, such as Measure('ndcg', 10)")
     depth = max(measure.depth for measure in measures)
     outcomes = []
     for task in tasks:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 from lusirag.evaluation.ranking import Measure
@@ -66,11 +67,12 @@ def _differences(results: SuiteResults, means: Sequence[Figure]) -> Table:
         for figure in (each for each in means if each.group == group and each.model in others):
             if figure.against is not None:
                 between = figure.against
-                shown = f"{between.mean:+.3f} [{between.low:+.3f}, {between.high:+.3f}]"
+                bounds = "" if math.isnan(between.low) else f" [{between.low:+.3f}, {between.high:+.3f}]"
+                shown = f"{between.mean:+.3f}{bounds}"
                 cells.append(f"{shown}, p {_p(between.p)}{' *' if between.p < SIGNIFICANT else ''}")
         rows.append((group, *cells))
     note = (
-        f"p: paired randomisation test over items, two-sided, {PERMUTATIONS:,} exchanges, each row by itself; "
+        f"p: paired randomisation test over items, two-sided, at most {PERMUTATIONS:,} exchanges, each row by itself; "
         f"* below {SIGNIFICANT}."
     )
     title = f"{results.measures[0].title} on {results.suite}, difference from {results.baseline}"
@@ -91,7 +93,7 @@ def _value(figures: Iterable[Figure], group: str, model: str, measure: Measure) 
 
 
 def _with_interval(found: Interval) -> str:
-    return f"{found.mean:.3f} [{found.low:.3f}, {found.high:.3f}]"
+    return f"{found.mean:.3f}" + ("" if math.isnan(found.low) else f" [{found.low:.3f}, {found.high:.3f}]")
 
 
 def _p(value: float) -> str:

@@ -126,7 +126,7 @@ class TestBenchmarks:
     def test_a_list_can_be_narrowed_and_read(self, run: Run) -> None:
         result = run("eval", "lusifer-paper", "--list", "--languages", "sw,te", "--types", "retrieval")
         assert "IndicQARetrieval" in result.out
-        assert "FEVER" not in result.out
+        assert "SciFact" not in result.out
         assert "2 data sets; 2 scores" in result.out
 
     def test_all_names_are_listed(self, run: Run) -> None:
@@ -177,7 +177,7 @@ class TestBenchmarks:
 
         monkeypatch.setattr(mteb, "get_task", load)
         result = run("eval", "lusifer-paper", "-m", HASHING, "--types", "sts,retrieval", "--languages", "sw")
-        assert result.code == 0
+        assert result.code == 1  # what is shown is a part
         assert "LocalSTS is not complete: ConnectionError: Couldn't reach the hub at all" in result.err
         assert "1 of 2" in result.out
         nothing = run("eval", "lusifer-paper", "-m", HASHING, "--types", "sts")
@@ -199,12 +199,20 @@ class TestBenchmarks:
         (["udhr", "--measures", "magic@3"], "ndcg@K"),
         (["udhr", "--measures", ","], "--measures names none"),
         (["udhr", "--baseline", "other"], "which is not measured; allowed"),
-        (["udhr", "--languages", "en"], "no searches in these languages"),
+        (["udhr", "--languages", "en"], "holds no search"),
         (["udhr", "--plot", "plot.gif"], ".png, .svg, .pdf"),
         (["udhr", "--plot", "no/such/folder/plot.png"], "is no folder"),
         (["udhr", "-m", HASHING, "-m", f"{HASHING}", "-m", "a=x", "-m", "a=y"], "two models are called 'a'"),
         (["udhr", "-m", "python:nowhere:f"], "importable from here"),
-        (["udhr", "-m", HASHING, "--dtype", "float16"], "takes no dtype"),
+        (["udhr", "-m", HASHING, "--dtype", "float16"], "none of the models takes --dtype"),
+        (["udhr", "-m", f"BM25={HASHING}"], "'BM25', which is that of the floor"),
+        (["udhr", "-m", f"={HASHING}"], "'', which is no name"),
+        (["udhr", "--json", "--format", "latex"], "both --json and --format latex"),
+        (["udhr", "--list", "--format", "markdown"], "a list is written as table or json"),
+        (["lusifer-paper", "--measures", "mrr@10"], "a benchmark has no --measures"),
+        (["lusifer-paper", "-m", HASHING, "--ann", "telepathy"], "ann is 'telepathy'"),
+        (["udhr", "--measures", "ndcg@99999999999999999999"], "K from 1 to 1,000"),
+        (["udhr", "--plot", "."], "no picture"),
         (["udhr", "--max-items", "-1"], "max-items"),
     ],
     ids=lambda value: "-".join(value)[:40] if isinstance(value, list) else "",
@@ -215,6 +223,46 @@ def test_wrong_use_is_told_in_a_line(run: Run, arguments: list[str], message: st
     assert message in result.err
     assert "Traceback" not in result.err
     assert result.out == ""
+
+
+def test_options_go_to_the_models_that_take_them(run: Run, suite: Path) -> None:
+    result = run("eval", "--suite", suite, "-m", f"a={HASHING}", "-m", "lusifer-mini", "--device", "cpu", "--json")
+    assert result.code == 0, result.err
+    assert {row["model"] for row in result.records} == {"a", "lusifer-mini", "BM25"}
+
+
+@pytest.mark.parametrize("name", ["nan_vectors", "short_vectors", "failing"])
+def test_a_model_that_gives_no_vectors_is_told_in_a_line_and_never_measured(run: Run, suite: Path, name: str) -> None:
+    result = run("eval", "--suite", suite, "-m", f"python:tests.odd_encoders:{name}", "--json")
+    assert result.code == 1
+    assert result.err.startswith(f"error: {name} ")
+    assert result.err.count("\n") == 1
+    assert result.out == ""
+
+
+def test_names_are_written_as_they_are(run: Run, suite: Path) -> None:
+    result = run("eval", "--suite", suite, "-m", f"mini[int8]={HASHING}", "-m", "python:tests.odd_encoders:key")
+    assert "mini[int8]" in result.out
+    assert "python:tests.odd_encoders:key" in result.out
+
+
+def test_where_nothing_can_be_kept_is_told_before_anything_is_measured(run: Run, suite: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    result = run("eval", "--suite", suite, "-m", "python:tests.odd_encoders:failing", "--cache", tmp_path / "file")
+    assert result.code == 1
+    assert "results cannot be kept in" in result.err
+    assert "--cache DIR" in result.err
+
+
+@pytest.mark.usefixtures("local_benchmark")
+def test_a_language_without_a_data_set_of_the_choice_is_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dataclasses import replace
+
+    local = catalog.load_benchmark("lusifer-paper")
+    tasks = tuple(replace(t, languages=("en",)) if t.type == "retrieval" else t for t in local.tasks)
+    monkeypatch.setattr(catalog, "load_benchmark", lambda name: replace(local, tasks=tasks))
+    result = run("eval", "lusifer-paper", "-m", HASHING, "--types", "retrieval", "--languages", "en,sw")
+    assert "no data set of this choice in or of: sw" in result.err
 
 
 def test_a_suite_that_is_not_there(run: Run, tmp_path: Path) -> None:

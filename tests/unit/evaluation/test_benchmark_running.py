@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lusirag import Embedder
-from lusirag.errors import InvalidArgumentError
+from lusirag.errors import InvalidArgumentError, ModelError
 from lusirag.evaluation.benchmark.definition import Benchmark, BenchmarkTask, TaskScore
 from lusirag.evaluation.benchmark.encoder import BenchmarkEncoder
 from lusirag.evaluation.benchmark.planned import choose_split, plan_task
@@ -187,9 +187,11 @@ def test_a_failing_subset_costs_no_other(tmp_path: Path) -> None:
     failing = HashingEncoder(fail_at=articles("fr")[5])
     result = run(tasks, failing, tmp_path)
     assert languages(result) == ["en", "sw"]
-    assert result.failures == {"LocalPairs": "fr: RuntimeError: the device is on fire and more lines"}
+    assert result.failures == {
+        "LocalPairs": "fr: ModelError: hashing failed: RuntimeError: the device is on fire and more lines"
+    }
     assert result.tasks["LocalPairs"].subsets == ("en", "sw")
-    with pytest.raises(RuntimeError, match="on fire"):
+    with pytest.raises(ModelError, match="on fire"):
         run(tasks, failing, tmp_path, stop_on_error=True)
     loaded()
     assert languages(run(tasks, HashingEncoder(), tmp_path)) == ["en", "fr", "sw"]

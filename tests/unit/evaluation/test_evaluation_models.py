@@ -91,8 +91,9 @@ def test_prompts_that_a_model_does_not_name_itself_are_mtebs(
     assert _missing_prompts(name, own) == found
 
 
-def test_its_fingerprint_changes_with_weights_and_prompts(transformer: Path, tmp_path: Path) -> None:
+def test_its_fingerprint_changes_with_weights_pooling_and_prompts(transformer: Path, tmp_path: Path) -> None:
     from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Pooling
 
     first = load_encoder(f"sentence-transformers:{transformer}", device="cpu").fingerprint
     assert load_encoder(f"sentence-transformers:{transformer}", device="cpu").fingerprint == first
@@ -100,9 +101,16 @@ def test_its_fingerprint_changes_with_weights_and_prompts(transformer: Path, tmp
     with torch.no_grad():
         next(model.parameters())[0, 0] += 1
     model.save(str(tmp_path / "weights"), create_model_card=False)
+    last = SentenceTransformer(str(transformer), device="cpu")
+    with torch.no_grad():
+        max(last.parameters(), key=lambda tensor: tensor.numel()).view(-1)[-1] += 1
+    last.save(str(tmp_path / "last"), create_model_card=False)
+    pooled = SentenceTransformer(str(transformer), device="cpu")
+    pooling = SentenceTransformer(modules=[pooled[0], Pooling(16, pooling_mode="cls")], prompts=pooled.prompts)
+    pooling.save(str(tmp_path / "pooling"), create_model_card=False)
     other = SentenceTransformer(str(transformer), device="cpu", prompts={"query": "else ", "document": "tell "})
     other.save(str(tmp_path / "prompts"), create_model_card=False)
-    for name in ("weights", "prompts"):
+    for name in ("weights", "last", "pooling", "prompts"):
         assert load_encoder(f"sentence-transformers:{tmp_path / name}", device="cpu").fingerprint != first
 
 
@@ -121,15 +129,22 @@ def test_other_names_are_lusirags_own(tiny_directory: Path) -> None:
 @pytest.mark.parametrize(
     ("spec", "options", "message"),
     [
-        ("lusifer-mini", {"base_url": "http://x"}, "has no endpoint"),
+        ("lusifer-mini", {"base_url": "http://x"}, "takes no base_url"),
         ("openai:m", {"dtype": "float16"}, "takes no dtype; it takes base_url"),
-        ("sentence-transformers:m", {"runtime": "onnx", "base_url": "u"}, "takes no base_url and no runtime"),
+        (
+            "sentence-transformers:m",
+            {"runtime": "onnx", "base_url": "u"},
+            "no base_url and no runtime; it takes device",
+        ),
         ("python:tests.unit:gone", {}, "importable from here"),
         ("python:no_such_module_anywhere:f", {}, "No module named"),
         ("python:os", {}, "write python:<module>:<function>"),
+        ("python:tests.odd_encoders:_Odd._encode", {}, "AttributeError"),
+        ("python:os:getcwdb:x", {}, "AttributeError"),
+        ("python:json:loads", {}, "TypeError"),
         ("python:tests.conftest:tiny_tokenizer", {}, "returned a Tokenizer; an object with the members"),
     ],
-    ids=["url", "dtype", "several", "function", "module", "half", "kind"],
+    ids=["url", "dtype", "several", "function", "module", "half", "dots", "colons", "arguments", "kind"],
 )
 def test_wrong_names_and_options_are_told_with_what_is_allowed(
     spec: str, options: dict[str, Any], message: str
@@ -150,6 +165,7 @@ class Endpoint(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        body["key"] = self.headers["Authorization"]
         self.server.seen.append(body)  # type: ignore[attr-defined]
         if any("fail" in text for text in body["input"]):
             self.send_response(400)
@@ -161,6 +177,13 @@ class Endpoint(BaseHTTPRequestHandler):
                 for n, text in enumerate(body["input"])
             ]
             usage = {"prompt_tokens": 0, "total_tokens": 0}
+            text = body["input"][0]
+            if text == "fewer":
+                rows = rows[:1]
+            elif text == "shorter":
+                rows = [{**row, "embedding": [1.0]} for row in rows]
+            elif text == "zero":
+                rows = [{**row, "embedding": [0.0, 0.0]} for row in rows]
             answer = {"object": "list", "model": "m", "data": rows[::-1], "usage": usage}
             content = json.dumps(answer).encode()
         self.send_header("Content-Type", "application/json")
@@ -199,6 +222,24 @@ def test_an_endpoint_is_asked_in_batches_and_its_vectors_are_normalised(endpoint
     with pytest.raises(InvalidArgumentError, match="no instruction"):
         encoder.encode_queries(["a"], instruction="find")
     assert encoder.encode_documents([]).shape == (0, 2)
+
+
+@pytest.mark.enable_socket
+@pytest.mark.allow_hosts(["127.0.0.1"])
+def test_a_key_is_sent_and_an_odd_answer_is_no_vector(
+    endpoint: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "mine")
+    encoder = load_encoder("openai:m", base_url=f"http://127.0.0.1:{endpoint.server_address[1]}/v1")
+    for text, message in (
+        ("fewer", r"2 texts with vectors of shape \(1, 2\)"),
+        ("shorter", r"\(2, 1\)"),
+        ("zero", "zero"),
+    ):
+        with pytest.raises(ModelError, match=message):
+            encoder.encode_queries([text, "another"])
+    seen: list[dict[str, Any]] = endpoint.seen  # type: ignore[attr-defined]
+    assert {body["key"] for body in seen} == {"Bearer mine"}
 
 
 def test_without_a_key_the_public_endpoint_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:

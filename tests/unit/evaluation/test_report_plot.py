@@ -1,4 +1,4 @@
-import builtins
+import importlib.util
 import re
 from itertools import pairwise
 
@@ -125,14 +125,8 @@ def test_a_table_without_figures_is_refused(tmp_path, rows):
 
 
 def test_without_matplotlib_the_extra_is_named(tmp_path, monkeypatch):
-    real = builtins.__import__
-
-    def missing(name, *arguments, **options):
-        if name.split(".")[0] == "matplotlib":
-            raise ImportError(name)
-        return real(name, *arguments, **options)
-
-    monkeypatch.setattr(builtins, "__import__", missing)
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "matplotlib" else real(name))
     with pytest.raises(MissingDependencyError, match=r"lusirag\[eval\]"):
         plot_table(FEW, tmp_path / "a.png")
 

@@ -117,5 +117,21 @@ def test_other_queries_cannot_be_compared() -> None:
             difference(one, other)
 
 
-def test_a_single_item_has_no_interval_but_its_mean() -> None:
-    assert interval(Sample.of([(["a", "a"], np.array([1.0, 0.0]))])) == (0.5, 0.5, 0.5)
+def test_a_single_item_has_a_mean_but_no_interval_and_shows_nothing_of_a_difference() -> None:
+    one = Sample.of([(["a", "a"], np.array([1.0, 0.0]))])
+    found = interval(one)
+    assert found.mean == 0.5
+    assert np.isnan(found.low)
+    assert np.isnan(found.high)
+    assert difference(one, Sample.of([(["a", "a"], np.array([0.0, 0.0]))]))[::3] == (0.5, 1.0)
+
+
+def test_differences_that_cancel_are_nothing() -> None:
+    values = np.array([1.0, -1.0] * 25)
+    assert difference(sample(values), sample(np.zeros(50))).p == 1.0
+
+
+@pytest.mark.parametrize("languages", [[], [([], np.array([]))], [(["a"], np.ones(1)), ([], np.array([]))]])
+def test_no_query_is_no_sample(languages: list[tuple[list[str], np.ndarray]]) -> None:
+    with pytest.raises(InvalidArgumentError, match="no query"):
+        Sample.of(languages)

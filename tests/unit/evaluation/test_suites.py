@@ -168,8 +168,9 @@ def test_languages_choose_searches_and_the_pool(folder: Path) -> None:
     assert {key[1:3] for key in tasks} == {("x2en", "sw"), ("en2x", "sw"), ("x2x", "sw")}
     both = tasks_of(folder / "news.parquet", languages=["sw", "fr"])
     assert ("news", "mixed", "all", False) in both
-    with pytest.raises(InvalidArgumentError, match=r"no texts in xx; it has en, fr, sw"):
+    with pytest.raises(InvalidArgumentError, match="no texts in xx; there are in en, fr, sw"):
         tasks_of(folder / "news.parquet", languages=["sw", "xx"])
+    assert tasks_of(folder / "news.parquet", languages=["SW"]).keys() == tasks.keys()
 
 
 def test_suite_toml_may_lie_elsewhere_and_name_another_pivot(
@@ -235,6 +236,38 @@ def test_rows_without_a_value_and_files_without_a_column_are_named(tmp_path: Pat
     (tmp_path / "suite.toml").write_text('[[set]]\nname = "q"\nfile = "f.parquet"\nquery = "question"\n')
     with pytest.raises(CorpusError, match="no column role, doc_parallel_id; it has id, lang"):
         list(read_tasks(describe_suite(tmp_path)))
+
+
+def test_numbers_name_passages_as_text_does(tmp_path: Path) -> None:
+    rows = [{**found, "doc_parallel_id": int(found["doc_parallel_id"][1:]), "set": 7} for found in QUESTIONS]
+    tasks = tasks_of(write(tmp_path / "q.parquet", rows))
+    assert tasks["7", "x2x", "ar", False].items == ("0", "1", "0")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"doc_parallel_id": None}, "no value in 'doc_parallel_id'"),
+        ({"role": "passage"}, "the role of some rows is passage; allowed: query, doc"),
+        ({"text": b"bytes"}, "the column 'text' holds"),
+    ],
+    ids=["null", "role", "bytes"],
+)
+def test_questions_that_cannot_be_used_are_named(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    changed = [
+        {**found, **change} if message.startswith("the column") or not at else found
+        for at, found in enumerate(QUESTIONS)
+    ]
+    with pytest.raises(CorpusError) as caught:
+        tasks_of(write(tmp_path / "q.parquet", changed))
+    assert message in str(caught.value)
+
+
+def test_two_sets_of_one_name_in_a_folder_are_refused(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        write(tmp_path / f"{name}.parquet", [{"set": "quiz", **found} for found in QUESTIONS])
+    with pytest.raises(CorpusError, match="several sets are called quiz"):
+        describe_suite(tmp_path)
 
 
 def test_the_bundled_suite_has_thirty_one_items_in_more_than_ninety_languages() -> None:
