@@ -69,7 +69,9 @@ def require_picture(path: Path) -> None:
         wrong = f"{path} is a folder" if path.is_dir() else f"{path.parent} is no folder"
         raise InvalidArgumentError(f"{wrong}; give another place for the picture")
     if importlib.util.find_spec("matplotlib") is None:
-        raise MissingDependencyError("drawing needs matplotlib; install lusirag[eval]")
+        raise MissingDependencyError(
+            'drawing needs matplotlib, which is not installed; run pip install "lusirag[eval]"'
+        )
 
 
 def _file(figure: Figure, kind: str) -> bytes:
