@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lusirag.cli.console import note, output, progress_bar, show_table, write_json
-from lusirag.cli.measuring import Loading, Running, closing_model, named_models
+from lusirag.cli.measuring import Loading, Running, closing_model, named_models, quiet
 from lusirag.cli.reporting import Form, show_tables
 
 if TYPE_CHECKING:
@@ -119,9 +118,7 @@ def _run(label: str, benchmark: Benchmark, model: Any, directory: Path, running:
     from lusirag.evaluation.benchmark.running import run_benchmark
 
     # What cannot be fetched is told once, by its data set; the libraries tell each attempt.
-    for talkative in ("huggingface_hub", "datasets"):
-        logging.getLogger(talkative).setLevel(logging.ERROR)
-    with progress_bar(enabled=not running.quiet) as bar:
+    with quiet("huggingface_hub", "datasets"), progress_bar(enabled=not running.quiet) as bar:
         shown = bar.add_task(label, total=len(benchmark.tasks), state="")
 
         def show(progress: RunProgress) -> None:

@@ -88,12 +88,24 @@ def _short(spec: str) -> str:
 
 
 @contextmanager
+def quiet(*names: str) -> Iterator[None]:
+    """Show errors alone of some loggers, for the time of a block."""
+    levels = {name: logging.getLogger(name).level for name in names}
+    for name in names:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
+
+
+@contextmanager
 def closing_model(encoder: Encoder, name: str) -> Iterator[Encoder]:
     """A model for the time of a block; then its worker processes end, and what it cut is told once, by its name."""
-    # Not for each of hundreds of tasks.
-    logging.getLogger("lusirag.embedding.embedder").setLevel(logging.ERROR)
     try:
-        yield encoder
+        with quiet("lusirag.embedding.embedder"):  # which would tell it for each of hundreds of tasks
+            yield encoder
     finally:
         if callable(close := getattr(encoder, "close", None)):
             close()
