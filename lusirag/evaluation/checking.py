@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
+import numpy.typing as npt
 
-from lusirag.errors import LusiragError, ModelError
+from lusirag.errors import InvalidArgumentError, LusiragError, ModelError
+from lusirag.index.requests import unit_vectors
 from lusirag.types import Encoder, Vectors
 
 
@@ -25,19 +26,25 @@ def checked_vectors(encoder: Encoder, encode: Callable[[Sequence[str]], Any], te
         LusiragError: what the encoder raises itself.
     """
     try:
-        vectors = np.asarray(encode(texts), dtype=np.float32)
+        vectors = encode(texts)
     except (LusiragError, MemoryError):
         raise
     except Exception as error:  # whatever somebody's encoder raises
         reason = " ".join(str(error).split())
         raise ModelError(f"{encoder.name} failed: {type(error).__name__}: {reason}") from error
-    if vectors.shape != (len(texts), encoder.dimension):
-        raise ModelError(
-            f"{encoder.name} gave {len(texts)} texts vectors of shape {vectors.shape}; "
-            f"({len(texts)}, {encoder.dimension}) was expected"
-        )
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    if not (np.isfinite(norms).all() and norms.all()):
-        raise ModelError(f"{encoder.name} gave a vector that is zero or not finite; such a model cannot be measured")
-    unit: Vectors = vectors / norms
+    return unit_rows(encoder.name, vectors, count=len(texts), dimension=encoder.dimension)
+
+
+def unit_rows(name: str, vectors: npt.ArrayLike, *, count: int, dimension: int) -> Vectors:
+    """What a model gave for `count` texts, as float32 (count, dimension), normalised.
+
+    Raises:
+        ModelError: it has another shape, or a vector is zero or not finite.
+    """
+    try:
+        unit = unit_vectors(vectors, dimension, "embedding")
+    except InvalidArgumentError as error:
+        raise ModelError(f"{name} gave what is no embedding: {error}") from error
+    if len(unit) != count:
+        raise ModelError(f"{name} gave {len(unit)} embeddings for {count} texts")
     return unit

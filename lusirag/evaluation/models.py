@@ -14,6 +14,7 @@ import numpy as np
 
 from lusirag.embedding import Embedder
 from lusirag.errors import InvalidArgumentError, MissingDependencyError, ModelError
+from lusirag.evaluation.checking import unit_rows
 from lusirag.types import Encoder, Vectors
 
 _BATCH = 64  # texts of one request to an API
@@ -177,21 +178,13 @@ class OpenAIEncoder:
         try:
             answer = self._client.embeddings.create(model=self._model, input=[text or " " for text in texts])
             rows = sorted(answer.data, key=lambda row: row.index)
-            vectors: Vectors = np.asarray([row.embedding for row in rows], np.float32)
+            vectors = [row.embedding for row in rows]
+            dimension = self.dimension or len(vectors[0])
         except self._errors as error:
             raise ModelError(f"{self.name}: the endpoint failed: {error}") from error
-        except (TypeError, ValueError, AttributeError) as error:
+        except (TypeError, ValueError, AttributeError, IndexError) as error:
             raise ModelError(f"{self.name}: the endpoint's answer holds no embeddings: {error}") from error
-        if vectors.ndim != 2 or len(vectors) != len(texts) or self.dimension not in (0, vectors.shape[1]):
-            raise ModelError(
-                f"{self.name}: the endpoint answered {len(texts)} texts with vectors of shape {vectors.shape}; "
-                f"({len(texts)}, {self.dimension or 'n'}) was expected"
-            )
-        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-        if not (np.isfinite(norms).all() and norms.all()):
-            raise ModelError(f"{self.name}: the endpoint answered with a vector that is zero or not finite")
-        unit: Vectors = vectors / norms
-        return unit
+        return unit_rows(self.name, vectors, count=len(texts), dimension=dimension)
 
 
 def _missing_prompts(model: str, own: Mapping[str, str]) -> dict[str, str]:

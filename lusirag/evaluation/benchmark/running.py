@@ -126,7 +126,9 @@ def run_benchmark(
         try:
             task = plan_task(entry, benchmark.codes, load_task, monolingual=benchmark.monolingual)
             planned.append(task)
-            if reason := _run_task(task, model, store, overwrite=overwrite, tell=tell, stop_on_error=stop_on_error):
+            with _locked(task, store, model.mteb_model_meta):  # mteb reads a file, adds to it and writes it back
+                reason = _run_task(task, model, store, overwrite=overwrite, tell=tell, stop_on_error=stop_on_error)
+            if reason is not None:
                 failures[entry.name] = reason
         except Exception as error:  # whatever a data set, its loader or its packages raise
             if stop_on_error:
@@ -174,20 +176,6 @@ def _run_task(
     stop_on_error: bool,
 ) -> str | None:
     """Evaluate the subsets that are missing; why the first of those that failed did, or None."""
-    meta = model.mteb_model_meta
-    with _locked(task, store, meta):  # mteb reads a file, adds to it and writes it back
-        return _run_locked(task, model, store, overwrite=overwrite, tell=tell, stop_on_error=stop_on_error)
-
-
-def _run_locked(
-    task: PlannedTask,
-    model: BenchmarkEncoder | IndexSearch,
-    store: ResultCache,
-    *,
-    overwrite: bool,
-    tell: Callable[[str | None], None],
-    stop_on_error: bool,
-) -> str | None:
     import mteb
     from mteb.abstasks import AbsTaskRetrieval
 

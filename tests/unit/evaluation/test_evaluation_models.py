@@ -232,8 +232,8 @@ def test_a_key_is_sent_and_an_odd_answer_is_no_vector(
     monkeypatch.setenv("OPENAI_API_KEY", "mine")
     encoder = load_encoder("openai:m", base_url=f"http://127.0.0.1:{endpoint.server_address[1]}/v1")
     for text, message in (
-        ("fewer", r"2 texts with vectors of shape \(1, 2\)"),
-        ("shorter", r"\(2, 1\)"),
+        ("fewer", "gave 1 embeddings for 2 texts"),
+        ("shorter", r"\(n, 2\), not \(2, 1\)"),
         ("zero", "zero"),
     ):
         with pytest.raises(ModelError, match=message):
