@@ -42,7 +42,7 @@ def unit_rows(name: str, vectors: npt.ArrayLike, *, count: int, dimension: int) 
         ModelError: it has another shape, or a vector is zero or not finite.
     """
     try:
-        unit = unit_vectors(vectors, dimension, "embedding")
+        unit = unit_vectors(vectors, dimension, "returned")
     except InvalidArgumentError as error:
         raise ModelError(f"{name} gave what is no embedding: {error}") from error
     if len(unit) != count:
