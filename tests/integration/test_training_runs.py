@@ -21,6 +21,7 @@ from lusirag_training.trainer.records import read_records
 from lusirag_training.trainer.running import run_stage
 from lusirag_training.trainer.runs import load_run
 from lusirag_training.trainer.start import load_start
+from lusirag_training.trainer.teachers import Teachers
 from tests.training_world import alignment, contrastive, write_world
 
 FROZEN = {"encoder": "frozen", "language_model": "frozen"}
@@ -300,6 +301,26 @@ def test_a_teacher_is_imitated(world: Path, tmp_path: Path, tiny_directory: Path
     for name, more in (("alone", {}), ("taught", {"distillation": teacher})):
         run_stage(contrastive(world, run={"output": str(tmp_path / name)}, loss=loss | more))
     assert losses(tmp_path / "taught")[0] > losses(tmp_path / "alone")[0]
+
+
+def test_several_teachers_are_one_whose_cosine_is_the_mean_of_theirs(tiny_directory: Path) -> None:
+    small, other = Embedder.load(tiny_directory, runtime="torch"), Embedder.load("lusifer-mini")
+    both = Teachers([small, other], [1.0, 3.0])
+    queries, documents = ["What is a mill?", "Who owns the river?"], ["A mill grinds corn.", "No one.", "A song."]
+    cosines = [each.encode_queries(queries) @ each.encode_documents(documents).T for each in (small, other)]
+    joined = both.queries(queries) @ both.documents(documents).T
+    np.testing.assert_allclose(joined, (cosines[0] + 3 * cosines[1]) / 4, atol=1e-6)
+
+
+def test_a_run_takes_several_teachers(world: Path, tmp_path: Path, tiny_directory: Path) -> None:
+    loss = {"name": "info_nce", "similarity": "cosine", "miner_epsilon": None}
+    curves = []
+    for teacher, shares in ((str(tiny_directory), None), ([str(tiny_directory)] * 2, [1.0, 2.0])):
+        folder = tmp_path / f"run-{len(curves)}"
+        more = {"distillation": {"teacher": teacher, "shares": shares, "temperature": 0.1}}
+        run_stage(contrastive(world, run={"output": str(folder)}, loss=loss | more))
+        curves.append(losses(folder))
+    np.testing.assert_allclose(curves[0], curves[1], rtol=1e-4)  # one teacher, named twice, is one teacher
 
 
 def test_matryoshka_lengths_stand_in_the_model(world: Path, tmp_path: Path) -> None:

@@ -1,17 +1,20 @@
 """Sort the English pairs of lusifer-mini by what they are: a recipe weighs each kind, and no batch mixes them.
 
-    python -m lusirag_training.mini_data --pairs pairs.parquet --out data
+    python -m lusirag_training.mini_data --pairs pairs.parquet --texts text.parquet --out data
 
-A batch is of one data set: among texts of one kind, the other examples' passages are harder negatives.
+A batch is of one data set: among texts of one kind, the other examples' passages are harder negatives. Texts give pairs
+of another kind, "prose": the first sentence of a passage of news, fiction, speeches or reviews, and what follows it.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from sentencex import segment
 
 KINDS = {
     "dictionary": ("wordnet", "wordnet-example", "gcide", "foldoc", "jargon"),
@@ -19,6 +22,8 @@ KINDS = {
     "packages": ("ddtp", "man"),
 }
 LEAD = ":lead"  # of a manual: its first sentence, and what follows it
+PROSE = "nltk:"  # corpora of news, fiction, speeches and film reviews
+SHORTEST = {"query": 20, "positive": 60}  # characters of a pair of prose
 
 
 def kind_of(source: str) -> str:
@@ -45,15 +50,41 @@ def split(pairs: Path, out: Path) -> dict[str, int]:
     return counts
 
 
+def split_prose(texts: Path, out: Path) -> int:
+    """Write prose.parquet from a file with text and source; returns how many rows it has."""
+    table = pq.read_table(texts, columns=["text", "source"]).to_pylist()
+    rows = [pair for row in table if row["source"].startswith(PROSE) for pair in prose_pair(row["text"], row["source"])]
+    schema = pa.schema([(name, pa.string()) for name in ("query", "positive", "source")])
+    out.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), out / "prose.parquet")
+    return len(rows)
+
+
+def prose_pair(text: str, source: str) -> Iterator[dict[str, str]]:
+    """The first sentence of a text and its others; nothing where one of them is too short.
+
+    >>> len(list(prose_pair("One sentence stands alone.", "nltk:abc")))
+    0
+    """
+    first, *others = [sentence.strip() for sentence in segment("en", text) if sentence.strip()] or [""]
+    rest = " ".join(others)
+    if len(first) >= SHORTEST["query"] and len(rest) >= SHORTEST["positive"]:
+        yield {"query": first, "positive": rest, "source": source}
+
+
 def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m lusirag_training.mini_data", description=(__doc__ or "").splitlines()[0]
     )
     parser.add_argument("--pairs", type=Path, required=True, help="Parquet with query, positive, source")
+    parser.add_argument("--texts", type=Path, help="Parquet with text, source, for pairs of prose")
     parser.add_argument("--out", type=Path, required=True, help="folder to write into")
     options = parser.parse_args()
-    for kind, count in split(options.pairs, options.out).items():
+    counts = split(options.pairs, options.out)
+    if options.texts is not None:
+        counts["prose"] = split_prose(options.texts, options.out)
+    for kind, count in counts.items():
         print(f"{kind}: {count:,}")  # noqa: T201
 
 

@@ -127,3 +127,16 @@ def test_files_that_are_no_recipe(tmp_path: Path) -> None:
     (tmp_path / "broken.yaml").write_text("a: [", "utf-8")
     with pytest.raises(InvalidArgumentError, match="is no YAML"):
         read_config(tmp_path / "broken.yaml", ContrastiveConfig)
+
+
+def test_each_of_several_teachers_has_its_share(tmp_path: Path) -> None:
+    def read(**distillation: Any) -> ContrastiveConfig:
+        return read_config(write(tmp_path, recipe(loss={"distillation": distillation})), ContrastiveConfig)
+
+    taught = read(teacher=["a", "b"], shares=[1, 3]).loss.distillation
+    assert taught is not None
+    assert (taught.teachers, taught.shares) == (["a", "b"], [1.0, 3.0])
+    with pytest.raises(InvalidArgumentError, match="shares has 1 numbers for 2 teachers"):
+        read(teacher=["a", "b"], shares=[1])
+    with pytest.raises(InvalidArgumentError, match=r"distillation\.teacher"):
+        read(teacher=[])

@@ -123,12 +123,26 @@ class DistillationSection:
     """A teacher whose similarities are imitated beside the loss.
 
     Args:
-        teacher: what `Embedder.load` takes. temperature: of both softmaxes. weight: beside the loss's 1.
+        teacher: what `Embedder.load` takes, or several of these, of whose cosines the mean is imitated.
+        shares: of each of several teachers in that mean; equal when None.
+        temperature: of both softmaxes. weight: beside the loss's 1.
     """
 
-    teacher: str
+    teacher: str | Annotated[list[str], Field(min_length=1)]
+    shares: list[Positive] | None = None
     temperature: Positive = 0.05
     weight: Annotated[float, Field(ge=0)] = 1.0
+
+    @property
+    def teachers(self) -> list[str]:
+        """The teacher, or all of them."""
+        return [self.teacher] if isinstance(self.teacher, str) else self.teacher
+
+    @model_validator(mode="after")
+    def _shares_fit(self) -> DistillationSection:
+        if self.shares is not None and len(self.shares) != len(self.teachers):
+            raise ValueError(f"shares has {len(self.shares)} numbers for {len(self.teachers)} teachers; give one each")
+        return self
 
 
 @dataclass(frozen=True, kw_only=True, config=CLOSED)

@@ -11,7 +11,6 @@ from tokenizers import Tokenizer
 from torch import nn
 from torch.utils.data import Dataset
 
-from lusirag.embedding import Embedder
 from lusirag.errors import InvalidArgumentError, ModelError
 from lusirag.model import LusiferForAlignment, LusiferModel
 from lusirag.model.files import TOKENIZER
@@ -27,6 +26,7 @@ from lusirag_training.data.texts import Ids, ModelTexts
 from lusirag_training.losses import ContrastiveLoss, FalseNegatives
 from lusirag_training.trainer.objectives import AlignmentObjective, ContrastiveObjective, Objective
 from lusirag_training.trainer.start import centre, choose_trainable, load_start
+from lusirag_training.trainer.teachers import Teachers
 
 SAMPLE = 512  # pairs whose mean embedding is the centre
 
@@ -106,7 +106,7 @@ def _assemble_contrastive(config: ContrastiveConfig, share: Share) -> Stage:
         loss_of(config),
         chunk_tokens=options.chunk_tokens,
         padding_id=start.network.config.padding_id,
-        teacher=None if teacher is None else Embedder.load(teacher.teacher),
+        teachers=None if teacher is None else Teachers.load(teacher.teachers, teacher.shares),
         equal_chunks=options.fsdp,
     )
     steps = Steps(plan, sets, make, seed=config.run.seed, share=share)

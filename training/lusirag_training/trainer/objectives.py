@@ -14,13 +14,13 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from lusirag.embedding import Embedder
 from lusirag_training.data.alignment import AlignmentBatch, padded_targets
 from lusirag_training.data.contrastive import ContrastiveBatch
 from lusirag_training.data.texts import Ids, chunked, padded
 from lusirag_training.distributed import gather_candidates, largest, total
 from lusirag_training.gradient_cache import cached_backward
 from lusirag_training.losses import Candidates, ContrastiveLoss
+from lusirag_training.trainer.teachers import Teachers
 
 Batch = TypeVar("Batch", contravariant=True)
 Backward = Callable[[Tensor], object]
@@ -58,14 +58,14 @@ class ContrastiveObjective:
 
     Args:
         loss: over the candidates of all processes. chunk_tokens: most tokens of a chunk; gradients are cached.
-        padding_id: of the multilingual encoder. teacher: whose similarities the loss imitates.
+        padding_id: of the multilingual encoder. teachers: whose similarities the loss imitates.
         equal_chunks: let all processes run as many chunks, as FSDP needs.
     """
 
     loss: ContrastiveLoss
     chunk_tokens: int
     padding_id: int
-    teacher: Embedder | None = None
+    teachers: Teachers | None = None
     equal_chunks: bool = False
 
     def step(
@@ -112,11 +112,11 @@ class ContrastiveObjective:
         return Outcome(loss, sum(lengths), seen)
 
     def _teach(self, batch: ContrastiveBatch, device: torch.device) -> dict[str, Tensor]:
-        if self.teacher is None:
+        if self.teachers is None:
             return {}
         return {
-            "teacher_queries": torch.from_numpy(self.teacher.encode_queries(batch.query_texts)).to(device),
-            "teacher_documents": torch.from_numpy(self.teacher.encode_documents(batch.document_texts)).to(device),
+            "teacher_queries": torch.from_numpy(self.teachers.queries(batch.query_texts)).to(device),
+            "teacher_documents": torch.from_numpy(self.teachers.documents(batch.document_texts)).to(device),
         }
 
 
