@@ -7,8 +7,8 @@
 XLM-R-large and Mistral-7B shapes with random bfloat16 weights. First texts of 32, 128 and 512 tokens, equally long, in
 batches of `--batch-tokens`; then texts of 5 to 512 tokens, mixed, through lusirag's own batches, whose padding does
 not count. The ceiling is the best of several square bfloat16 matrix products, measured in the same run; the share
-counts the multiplications of linear layers and attention, nothing else. Medians of 5 runs after one that warms up.
-The file is written after every figure, so that a run that is cut short leaves what it measured.
+counts the multiplications of linear layers and attention, nothing else. Medians of 5 runs (`--runs`) after one that
+warms up. The file is written after every figure, so that a run that is cut short leaves what it measured.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from lusirag.embedding.torch_runtime import TorchRuntime
 from lusirag.model import LusiferConfig, LusiferModel
 from lusirag.model.loading import empty_model
 
-LENGTHS, RUNS, SQUARES = (32, 128, 512), 5, (4096, 8192, 16384)
-SHORTEST, LONGEST, BATCHES = 5, 512, 4  # of the mixed texts: tokens, tokens, how many batches full of them
+LENGTHS, SQUARES = (32, 128, 512), (4096, 8192, 16384)
+SHORTEST, LONGEST, BATCHES = 5, 512, 2  # of the mixed texts: tokens, tokens, how many batches full of them
 Figures = dict[str, Any]
 
 
@@ -50,6 +50,7 @@ def main() -> None:
         default=[],
         help="measure again with torch.compile over each layer (seconds to start), or over the whole network (minutes)",
     )
+    parser.add_argument("--runs", type=int, default=5, help="whose median counts (default: %(default)s)")
     parser.add_argument("--kernels", type=int, default=0, help="name so many kernels that take longest")
     parser.add_argument("--tiny", action="store_true", help="a small model and small products, to try the code")
     parser.add_argument("--json", type=Path, help="write the figures here")
@@ -58,13 +59,14 @@ def main() -> None:
     start = time.perf_counter()
     model = random_model(tiny=options.tiny, attention=options.attention, device=device)
     seconds = time.perf_counter() - start
-    products = {size: product_flops(size, device) for size in ((256, 512) if options.tiny else SQUARES)}
+    products = {size: product_flops(size, device, options.runs) for size in ((256, 512) if options.tiny else SQUARES)}
     ceiling = max(products.values())
     figures: Figures = {
         "environment": environment(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "attention": options.attention,
+        "runs": options.runs,
         "model_seconds": round(seconds, 1),
         "products_tflops": {size: round(flops / 1e12, 2) for size, flops in products.items()},
     }
@@ -126,9 +128,9 @@ def measurements(
             yield (
                 "equal_lengths",
                 {"batch_tokens": batch_tokens, "tokens_per_text": length}
-                | measure(lambda ids=ids: forward(ids), [length] * texts, model, ceiling),
+                | measure(lambda ids=ids: forward(ids), [length] * texts, model, ceiling, options.runs),
             )
-            if options.kernels:
+            if options.kernels and batch_tokens == options.batch_tokens[0]:
                 yield "kernels", {"tokens_per_text": length, "share": kernels(lambda ids=ids: forward(ids), options)}
     if mixed:
         chance = random.Random(3)
@@ -142,16 +144,18 @@ def measurements(
         yield (
             "mixed_lengths",
             {"batch_tokens": options.batch_tokens[0], "texts": len(lengths)}
-            | measure(lambda: list(runner(texts_of)), lengths, model, ceiling),
+            | measure(lambda: list(runner(texts_of)), lengths, model, ceiling, options.runs),
         )
 
 
 @torch.inference_mode()
-def measure(run: Callable[[], object], lengths: Sequence[int], model: LusiferModel, ceiling: float) -> Figures:
+def measure(
+    run: Callable[[], object], lengths: Sequence[int], model: LusiferModel, ceiling: float, runs: int
+) -> Figures:
     """Tokens a second of texts of these lengths, the share of the ceiling, peak memory."""
     if model.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(model.device)
-    first, seconds = timed(run, model.device)
+    first, seconds = timed(run, model.device, runs)
     of_length = {length: flops_per_token(model, length) for length in set(lengths)}
     operations = sum(length * of_length[length] for length in lengths)
     figures: Figures = {
@@ -199,13 +203,13 @@ def kernels(run: Callable[[], object], options: argparse.Namespace) -> dict[str,
     return {name: round(spent[name] / whole, 3) for name in longest}
 
 
-def product_flops(size: int, device: torch.device) -> float:
+def product_flops(size: int, device: torch.device, runs: int) -> float:
     """Operations a second of one square bfloat16 product."""
     left, right = (torch.randn(size, size, device=device, dtype=torch.bfloat16) for _ in range(2))
-    return 2.0 * size**3 / timed(lambda: left @ right, device)[1]
+    return 2.0 * size**3 / timed(lambda: left @ right, device, runs)[1]
 
 
-def timed(run: Callable[[], object], device: torch.device) -> tuple[float, float]:
+def timed(run: Callable[[], object], device: torch.device, runs: int) -> tuple[float, float]:
     """Seconds of the first call, and the median of those that follow."""
 
     def wait() -> None:
@@ -213,7 +217,7 @@ def timed(run: Callable[[], object], device: torch.device) -> tuple[float, float
             torch.cuda.synchronize(device)
 
     seconds = []
-    for _ in range(RUNS + 1):
+    for _ in range(runs + 1):
         wait()
         start = time.perf_counter()
         run()

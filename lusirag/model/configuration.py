@@ -12,7 +12,7 @@ from lusirag.errors import ModelError
 
 try:
     from transformers.configuration_utils import SubConfigSpec
-except ImportError:  # transformers 5.17 and before
+except ImportError:  # transformers 5.17
     SubConfigSpec = None
 
 CONNECTORS = ("ff", "embedding_table", "none")

@@ -14,7 +14,8 @@ from lusirag.embedding import Embedder
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA GPU on this machine")
 
 GPU = "cuda:0"
-WORDS = "Всеки човек има право на образование every person has the right to education 教育を受ける権利".split()
+WORDS = ["Всеки", "човек", "има", "право", "on", "every", "person", "has", "the", "right", "to", "education"]
+WORDS += ["教育を受ける権利"]
 # From one word to beyond the model's longest input, some of equal length.
 TEXTS = [" ".join(WORDS[at % 13] for at in range(count)) for count in (1, 1, 2, 7, 7, 30, 100, 200, 700)] + [""]
 
