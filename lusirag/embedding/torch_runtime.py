@@ -83,8 +83,10 @@ class TorchRuntime:
         """
         try:
             with torch.inference_mode():
+                # Without a mask attention may take its fastest kernel; a compiled network keeps to one graph.
+                padded = self._forward is not self.model or not mask.all()
                 embeddings = self._forward(
-                    torch.from_numpy(ids).to(self.device), torch.from_numpy(mask).to(self.device)
+                    torch.from_numpy(ids).to(self.device), torch.from_numpy(mask).to(self.device) if padded else None
                 ).embeddings
                 result: Vectors = embeddings.float().cpu().numpy()
         except RuntimeError as error:

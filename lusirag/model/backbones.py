@@ -103,17 +103,19 @@ def run_decoder(
     *,
     past_window: int | None,
     visible: Tensor | None = None,
+    padded: bool = True,
 ) -> Tensor:
     """Run the language model on vectors in the place of token embeddings: (B, T, D), (B, T), (B, T) -> (B, T, D).
 
     Args:
         past_window: see `LusiferConfig`.
         visible: (B, T, T), whether the first sees the second, in the place of `mask`; all see all valid ones when None.
+        padded: False where `mask` is known to be 1 throughout; attention then runs without one.
     """
     scale = decoder.get_input_embeddings().scale
     if scale != 1.0:
         vectors = vectors * torch.tensor(scale, dtype=vectors.dtype, device=vectors.device)
-    attention: Any = mask
+    attention: Any = mask if padded else None
     if visible is not None or (past_window is not None and mask.shape[1] > past_window):
         seen = (mask != 0)[:, None, :].expand(-1, mask.shape[1], -1) if visible is None else visible
         masks = _masks(seen, positions, past_window, vectors.dtype)

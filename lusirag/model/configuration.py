@@ -6,10 +6,14 @@ import copy
 from typing import Any, ClassVar
 
 from huggingface_hub.dataclasses import strict
-from transformers import AutoConfig, PreTrainedConfig
-from transformers.configuration_utils import SubConfigSpec
+from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
 
 from lusirag.errors import ModelError
+
+try:
+    from transformers.configuration_utils import SubConfigSpec
+except ImportError:  # transformers 5.17
+    SubConfigSpec = None
 
 CONNECTORS = ("ff", "embedding_table", "none")
 POOLINGS = ("mean", "weighted_mean", "cls", "last", "latent_attention")
@@ -55,10 +59,14 @@ class LusiferConfig(PreTrainedConfig):
     """
 
     model_type = "lusifer"
-    sub_configs_defaults: ClassVar[dict[str, Any]] = {
-        "encoder_config": SubConfigSpec(config_class=AutoConfig, model_type="bert"),
-        "decoder_config": SubConfigSpec(config_class=AutoConfig, model_type="llama", optional=True),
-    }
+    has_no_defaults_at_init: ClassVar[bool] = True  # older transformers build one without arguments otherwise
+    if SubConfigSpec is None:
+        sub_configs: ClassVar[dict[str, Any]] = {"encoder_config": AutoConfig, "decoder_config": AutoConfig}
+    else:
+        sub_configs_defaults: ClassVar[dict[str, Any]] = {
+            "encoder_config": SubConfigSpec(config_class=AutoConfig, model_type="bert"),
+            "decoder_config": SubConfigSpec(config_class=AutoConfig, model_type="llama", optional=True),
+        }
 
     encoder_config: dict[str, Any] | PreTrainedConfig | None = None
     decoder_config: dict[str, Any] | PreTrainedConfig | None = None
@@ -79,6 +87,9 @@ class LusiferConfig(PreTrainedConfig):
     published_positions: bool = False
 
     def __post_init__(self, **kwargs: Any) -> None:
+        self.encoder_config = part_config(self.encoder_config or {}, model_type="bert")
+        if self.decoder_config is not None:
+            self.decoder_config = part_config(self.decoder_config, model_type="llama")
         super().__post_init__(**kwargs)
         if (self.decoder_config is None) != (self.connector == "none"):
             raise ModelError(
@@ -176,6 +187,23 @@ class LusiferConfig(PreTrainedConfig):
             if template.count("{text}") != 1:
                 problems.append(f"the {role} template {template!r} must hold {{text}} once")
         return problems
+
+
+def part_config(values: dict[str, Any] | PreTrainedConfig, *, model_type: str) -> PreTrainedConfig:
+    """The configuration of encoder or language model, from what config.json says of it.
+
+    Args:
+        model_type: where the values name none.
+
+    Raises:
+        ModelError: transformers knows no such model type.
+    """
+    if isinstance(values, PreTrainedConfig):
+        return values
+    kind = values.get("model_type", model_type)
+    if kind not in CONFIG_MAPPING:
+        raise ModelError(f"model_type is {kind!r}, which transformers does not know; update transformers")
+    return CONFIG_MAPPING[kind](**values)
 
 
 def bidirectional(decoder: Any) -> Any:

@@ -67,32 +67,44 @@ class LusiferModel(PreTrainedModel):
         Returns:
             `LusiferOutput`; a text's embedding does not depend on the other texts or on the padding.
         """
+        padded = attention_mask is not None
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
-        encoded = self.encode(input_ids, attention_mask)  # (B, S, E)
-        hidden, mask = self.understand(encoded, attention_mask)  # (B, T, D), (B, T)
+        encoded = self.encode(input_ids, attention_mask, padded=padded)  # (B, S, E)
+        hidden, mask = self.understand(encoded, attention_mask, padded=padded)  # (B, T, D), (B, T)
         pooled = self.pooler(hidden, mask)  # (B, D)
         embeddings = self.projection(pooled)  # (B, O)
         if self.config.encoder_skip:
             embeddings = embeddings + mean_over_tokens(encoded, attention_mask)  # (B, O), O = E
         return LusiferOutput(embeddings=embeddings, pooled=pooled)
 
-    def encode(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Run the multilingual encoder alone: (B, S) -> (B, S, E)."""
+    def encode(self, input_ids: Tensor, attention_mask: Tensor, *, padded: bool = True) -> Tensor:
+        """Run the multilingual encoder alone: (B, S) -> (B, S, E).
+
+        Args:
+            padded: False where it is known that the mask is 1 throughout: attention then runs without one, which
+                leaves torch its fastest kernel, and nothing waits for the device to look whether it could.
+        """
         positions: dict[str, Tensor] = {}
         if not self.config.published_positions:  # else the encoder counts for itself
             positions = encoder_positions(self.config.encoder_config, positions_of(attention_mask), attention_mask)
-        encoded = self.multilingual_encoder(input_ids=input_ids, attention_mask=attention_mask, **positions)
+        mask = attention_mask if padded else None
+        encoded = self.multilingual_encoder(input_ids=input_ids, attention_mask=mask, **positions)
         hidden: Tensor = encoded.last_hidden_state
         return hidden
 
-    def understand(self, encoded: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Run connector and language model: (B, S, E), (B, S) -> (B, T, D), (B, T)."""
+    def understand(self, encoded: Tensor, attention_mask: Tensor, *, padded: bool = True) -> tuple[Tensor, Tensor]:
+        """Run connector and language model: (B, S, E), (B, S) -> (B, T, D), (B, T); `padded` as in `encode`."""
         if self.config.connector == "none":
             return encoded, attention_mask
         connected, mask = self.connector(encoded, attention_mask)  # (B, T, D), (B, T)
         hidden = run_decoder(  # (B, T, D), after the final norm
-            self.language_model, connected, mask, self.positions(mask), past_window=self.config.past_window
+            self.language_model,
+            connected,
+            mask,
+            self.positions(mask),
+            past_window=self.config.past_window,
+            padded=padded,
         )
         return hidden, mask
 

@@ -29,6 +29,21 @@ def test_padding_changes_nothing(encoder: str, decoder: str) -> None:
     torch.testing.assert_close(left, alone, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("length", [1, 21])
+@pytest.mark.parametrize(("encoder", "decoder"), PAIRS)
+def test_without_a_mask_texts_are_embedded_as_with_one_of_ones(encoder: str, decoder: str, length: int) -> None:
+    window = {"past_window": 4} if decoder in ("gemma2", "gemma3") else {}
+    model = tiny_model(encoder, decoder, added_tokens=2, **window)
+    texts = torch.randint(4, 256, (3, length), generator=torch.Generator().manual_seed(5))
+    ones = torch.ones_like(texts)
+    beside_padding = torch.cat([texts, torch.ones_like(texts[:, :1])], 1)
+    with torch.inference_mode():
+        bare, masked = model(texts).embeddings, model(texts, ones).embeddings
+        padded = model(beside_padding, torch.cat([ones, torch.zeros_like(ones[:, :1])], 1)).embeddings
+    torch.testing.assert_close(bare, masked, atol=1e-6, rtol=0)
+    torch.testing.assert_close(bare, padded, atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize(("encoder", "decoder"), PAIRS)
 def test_it_is_saved_and_loaded_as_it_was(encoder: str, decoder: str, tmp_path: Path) -> None:
     model = tiny_model(encoder, decoder)
