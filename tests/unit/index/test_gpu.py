@@ -204,7 +204,7 @@ def test_searching_finds_what_the_cpu_finds(
     if ann == "flat":
         assert found == expected
     for here, there in zip(found, expected, strict=True):
-        assert share(here, there) > 0.97  # fewer are hidden by being fetched and left out than by a selector
+        assert share(here, there) > 0.97  # FAISS hides rows inside, a GPU finds them first: candidates differ a little
         assert [len(hits) for hits in here] == [len(hits) for hits in there]
 
 
@@ -294,7 +294,7 @@ def test_a_gpu_builds_as_good_an_index(factory: str, monkeypatch: pytest.MonkeyP
         _, rows = index.search(queries, 50)
         recall[device] = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(rows.tolist(), true.tolist(), strict=True)])
     assert not gpu._Warned.failed
-    assert recall["gpu"] > recall["cpu"] - 0.03
+    assert recall["gpu"] > recall["cpu"] - 0.05
 
 
 @needs_gpu
