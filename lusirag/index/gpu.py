@@ -5,9 +5,10 @@ auto (if not set)      GPU, if any CPU
 gpu                    GPU         GPU
 cpu                    CPU         CPU
 
-A GPU trains and fills inverted lists quicker whenever there is one. It searches only when asked for: before the first
-answer all that is searched must be copied to its memory, which the embedding model needs too, and a command that asks
-one query has its answer from the CPU sooner. It is the first GPU that CUDA_VISIBLE_DEVICES shows.
+Structures are built once, from vectors that are at hand, and a GPU is free again afterwards; so one that is there is
+taken. It searches only when asked to, because before the first answer all that is searched is copied to its memory,
+where the embedding model lies too: that is for servers and many queries, not for a command that asks one. It is the
+first GPU that CUDA_VISIBLE_DEVICES shows.
 
 Files have the same form whatever built them. A GPU adds up in another order than a CPU, so its lists and candidates
 differ a little; as those are scored again from the stored vectors, scores are the same. What a GPU cannot do, the CPU

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from fake_embedder import FakeEmbedder, documents, vectors_of
 
+from lusirag.cli.recall import recall_in_words
 from lusirag.errors import InvalidArgumentError
 from lusirag.index import Index, gpu, scan, verify_index
 from lusirag.index.ann import kinds, nearest
@@ -196,7 +197,9 @@ def test_searching_finds_what_the_cpu_finds(
         set_device(monkeypatch, "gpu")
         with Index.open(index.path, FakeEmbedder(), read_only=True) as opened:
             found = every(opened)
-            assert opened.info()["ann"]["device"] == "gpu"
+            facts = opened.info()["ann"]
+            assert facts["device"] == "gpu"
+            assert "on a GPU where FAISS can" in recall_in_words(facts)
             structure = opened._snapshot.segments[0].structure
             assert (structure is None or structure._resident is None) is (ann in ("flat", "hnsw"))
     assert before == 0
