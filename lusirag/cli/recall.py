@@ -67,6 +67,8 @@ def recall_in_words(facts: dict[str, Any]) -> str:
     """One line about how an index is searched, for people."""
     structures = ", ".join(f"{count} x {name}" for name, count in facts["structures"].items()) or "no segments"
     words = f"{facts['kind']}: {structures}; {size(facts['memory'])} in memory"
+    if facts["device"] == "gpu":
+        words += ", on a GPU where FAISS can"
     if set(facts["structures"]) <= {"exact"}:
         return words
     if facts["recall"] is None:

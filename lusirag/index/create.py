@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lusirag.errors import IndexStateError, InvalidArgumentError
+from lusirag.index import gpu
 from lusirag.index.analysis import ANALYSER
 from lusirag.index.ann.kinds import check_memory, checked_kind
 from lusirag.index.ann.memory import parse_size
@@ -43,6 +44,7 @@ def new_index(
     overwrite: bool,
 ) -> Snapshot:
     """Make an empty index; see `Index.create`."""
+    gpu.checked_device()
     chunking = _chunking(embedder, chunk_tokens, overlap)
     terms = _lexical(embedder, lexical)
     storage = checked_storage(vectors)

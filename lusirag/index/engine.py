@@ -48,6 +48,17 @@ def load_faiss() -> Any:
     return faiss
 
 
+def reason(error: BaseException) -> str:
+    """The sentence of a FAISS error, without the place in its source."""
+    text = (str(error).splitlines() or [type(error).__name__])[0]
+    return text.rpartition("Error: ")[2].rpartition("failed: ")[2].strip() or text
+
+
+def too_few(error: BaseException) -> bool:
+    """Whether a FAISS error says that there are fewer vectors than an index needs for its training."""
+    return "Number of training points" in str(error)
+
+
 def scalar_index(
     codes: npt.NDArray[Any], ranges: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]] | None
 ) -> Any:

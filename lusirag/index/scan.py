@@ -1,8 +1,9 @@
-"""Passing over all vectors of a segment: the kernel of exact search, in three ways, of which the quickest is taken.
+"""Passing over all vectors of a segment: the kernel of exact search, in four ways, of which the quickest is taken.
 
 FAISS reads the codes where they lie, and is quickest for a few queries. Many queries at once are quicker by matrix
-products over blocks that are made float32, as each block is then read once for all. And a process that searches only
-once and little, as `lusirag search` does, is done sooner by such products than FAISS is imported.
+products over blocks that are made float32, as each block is then read once for all. A process that searches only
+once and little, as `lusirag search` does, is done sooner by such products than FAISS is imported. And one that was told
+to search on a GPU does so, unless few rows of many may be found.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import sys
 import numpy as np
 import numpy.typing as npt
 
+from lusirag.index import gpu
 from lusirag.index.engine import load_faiss
 from lusirag.index.tombstones import Bitmap, to_mask
 from lusirag.index.vectors import StoredVectors
@@ -27,6 +29,9 @@ FEW = 8
 # Queries from which matrix products are quicker (python -m benchmarks.storage).
 MANY = 24
 _BLOCK_ROWS = 1 << 12
+
+# Numbers of the vectors, times queries, from which a GPU is worth the way there: the CPU takes a millisecond for them.
+LARGE_FOR_CPU = 4_000_000
 
 
 class _Spent:
@@ -49,6 +54,25 @@ def largest_inner_products(
     Returns:
         Scores (n, k) from large to small and row numbers (n, k); -1 where fewer than k rows are allowed.
     """
+    if len(queries) * vectors.codes.size >= LARGE_FOR_CPU and gpu.searches():
+        return _by_gpu(queries, vectors, k, allowed)
+    return _by_cpu(queries, vectors, k, allowed)
+
+
+def _by_gpu(queries: Vectors, vectors: StoredVectors, k: int, allowed: Bitmap) -> tuple[Vectors, npt.NDArray[np.int64]]:
+    rows = len(vectors)
+    fetched = gpu.fetched(k, int(np.bitwise_count(allowed).sum()), rows)
+    resident = None if fetched is None else vectors.resident
+    found = None if fetched is None or resident is None else resident.search(queries, fetched)
+    if found is None:
+        return _by_cpu(queries, vectors, k, allowed)
+    scores, best = gpu.among(allowed, *found, k)
+    if len(short := np.flatnonzero(best[:, -1] < 0)):  # more of the nearest were hidden than usual
+        scores[short], best[short] = _by_cpu(queries[short], vectors, k, allowed)
+    return scores, best
+
+
+def _by_cpu(queries: Vectors, vectors: StoredVectors, k: int, allowed: Bitmap) -> tuple[Vectors, npt.NDArray[np.int64]]:
     n, rows = len(queries), len(vectors)
     by_products = n >= MANY or _small(n * vectors.codes.size)
     count = int(np.bitwise_count(allowed).sum())

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from lusirag.errors import IndexStateError
+from lusirag.index import gpu
 from lusirag.index.columns import unify
 from lusirag.index.keys import hash_id
 from lusirag.index.lexical import Lexicon
@@ -78,7 +79,9 @@ def open_snapshot(directory: Path) -> Snapshot:
 
     Raises:
         IndexStateError: not an index, or damaged.
+        InvalidArgumentError: a GPU is asked for that is not there.
     """
+    gpu.checked_device()
     for _ in range(_ATTEMPTS):
         manifest = read_manifest(directory)
         try:

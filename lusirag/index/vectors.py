@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from lusirag.errors import InvalidArgumentError
+from lusirag.index import gpu
 from lusirag.index.columns import numbers
 from lusirag.index.engine import scalar_index
 from lusirag.types import Vectors
@@ -93,6 +94,11 @@ class StoredVectors:
     def scalar_index(self) -> Any:
         """FAISS's index over the codes where they lie, for those that are not float32."""
         return scalar_index(self.codes, self.ranges)
+
+    @cached_property
+    def resident(self) -> gpu.Resident | None:
+        """The vectors in the memory of a GPU, in 32 bits whatever they are stored as; None where they do not fit."""
+        return gpu.resident_flat(self.take())
 
 
 def _from_halves(codes: npt.NDArray[np.float16]) -> Vectors:

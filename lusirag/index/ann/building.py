@@ -7,36 +7,40 @@ from pathlib import Path
 from typing import Any
 
 from lusirag.errors import InvalidArgumentError
-from lusirag.index.ann.kinds import reason
-from lusirag.index.engine import load_faiss
+from lusirag.index import gpu
+from lusirag.index.engine import load_faiss, reason, too_few
 from lusirag.index.files import FileRecord, write_file
 from lusirag.index.vectors import StoredVectors
+from lusirag.types import Vectors
 
 logger = logging.getLogger(__name__)
 
 _POINTS_PER_CENTROID = 64  # more train hardly better (FAISS takes up to 256), and take four times as long
 _OPQ_ITERATIONS, _OPQ_POINTS = 10, 1 << 14
-_TOO_FEW = "Number of training points"
 
 
 def build(factory: str, vectors: StoredVectors) -> Any | None:
     """A FAISS index of vectors by inner product; None where they are too few to train it.
 
+    A GPU makes it, or finds the centroids of its lists at least, where one is used; see `gpu`.
+
     Raises:
-        InvalidArgumentError: FAISS cannot build such an index.
+        InvalidArgumentError: FAISS cannot build such an index, or a GPU is asked for that is not there.
         MissingDependencyError: FAISS is not installed.
     """
     faiss = load_faiss()
+
+    def empty() -> Any:
+        return faiss.index_factory(vectors.dimension, factory, faiss.METRIC_INNER_PRODUCT)
+
     try:
-        index = faiss.index_factory(vectors.dimension, factory, faiss.METRIC_INNER_PRODUCT)
-        kept = _limit_training(faiss, index)
         rows = vectors.take()
-        if not index.is_trained:
-            index.train(rows)
-        del kept
-        index.add(rows)
+        index = gpu.built(empty, rows, _fill)
+        if index is None:
+            index = empty()
+            _fill(index, rows)
     except RuntimeError as error:
-        if _TOO_FEW in str(error):
+        if too_few(error):
             logger.warning("%s cannot be trained on %d passages; they are searched exactly", factory, len(vectors))
             return None
         raise InvalidArgumentError(
@@ -77,6 +81,14 @@ def write_index(directory: Path, path: str, index: Any) -> FileRecord:
         if refused:
             raise refused[0]
         return file.record(path)
+
+
+def _fill(index: Any, rows: Vectors) -> None:
+    kept = _limit_training(load_faiss(), index)
+    if not index.is_trained:
+        index.train(rows)
+    del kept
+    index.add(rows)
 
 
 def _limit_training(faiss: Any, index: Any) -> list[Any]:

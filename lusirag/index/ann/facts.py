@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
+from lusirag.index import gpu
 from lusirag.index.ann.memory import structure_bytes
 from lusirag.index.manifest import content_state
 from lusirag.index.segment import Segment
@@ -13,7 +14,7 @@ from lusirag.index.snapshot import Snapshot
 
 
 def ann_facts(snapshot: Snapshot) -> dict[str, Any]:
-    """The kind asked for, what segments have, memory, settings, and the last measurement of recall.
+    """The kind asked for, what segments have, memory, where is searched, settings, and the last measurement of recall.
 
     `recall` is that of the worst language: 1.0 where all search is exact, None where it was not measured. `stale` says
     that passages have come or gone since.
@@ -29,6 +30,7 @@ def ann_facts(snapshot: Snapshot) -> dict[str, Any]:
         "memory": sum(map(_bytes_touched, snapshot.segments)),
         "memory_allowed": record.memory,
         "latency_ms": record.latency_ms,
+        "device": "gpu" if gpu.searches() else "cpu",
         "settings": asdict(record.settings),
         "recall": recall,
     }

@@ -19,7 +19,7 @@ import re
 from lusirag.errors import InvalidArgumentError
 from lusirag.index.ann.memory import Layout, in_words, structure_bytes
 from lusirag.index.ann.records import DEFAULT_LATENCY_MS, AnnRecord
-from lusirag.index.engine import load_faiss
+from lusirag.index.engine import load_faiss, reason
 
 logger = logging.getLogger(__name__)
 
@@ -55,12 +55,6 @@ def checked_kind(kind: object, dimension: int) -> str:
     if index.metric_type != faiss.METRIC_INNER_PRODUCT or index.d != dimension:
         raise InvalidArgumentError(f"ann is {kind!r}, which does not search by inner product; {allowed}")
     return kind
-
-
-def reason(error: BaseException) -> str:
-    """The sentence of a FAISS error, without the place in its source."""
-    text = (str(error).splitlines() or [type(error).__name__])[0]
-    return text.rpartition("Error: ")[2].rpartition("failed: ")[2].strip() or text
 
 
 def structure_for(ann: AnnRecord, rows: int, total: int, layout: Layout) -> str | None:

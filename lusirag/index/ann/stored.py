@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lusirag.index.ann.kinds import reason
+from lusirag.index import gpu
 from lusirag.index.ann.records import SearchSettings
-from lusirag.index.engine import in_threads, load_faiss
+from lusirag.index.engine import in_threads, load_faiss, reason
 from lusirag.index.files import FileRecord, damaged, is_unaltered
 from lusirag.index.tombstones import Bitmap
 from lusirag.types import Vectors
@@ -43,6 +43,7 @@ class StoredStructure:
         self._bytes = np.memmap(directory / record.path, dtype=np.uint8, mode="r")
         self._lock = threading.Lock()
         self._index: Any = None
+        self._resident: gpu.Resident | None = None
         self._selects = True
         self._sign = 1
         self._unfiltered: dict[SearchSettings, Any] = {}  # parameters of searches in which all rows are allowed
@@ -80,6 +81,8 @@ class StoredStructure:
                     self._directory, f"{self._record.path} holds {index.ntotal} vectors of {index.d} dimensions"
                 )
             self._sign = 1 if index.metric_type == faiss.METRIC_INNER_PRODUCT else -1
+            if gpu.searches():
+                self._resident = gpu.resident_lists(index)
             self._index = index
 
     def candidates_for(self, k: int, settings: SearchSettings) -> int:
@@ -97,7 +100,8 @@ class StoredStructure:
 
         Returns:
             A function of queries (n, dim) and a number m: approximate inner products and rows, both (n, m), best first;
-            the row is -1 where fewer were found. What it finds for a query does not depend on the others.
+            the row is -1 where fewer were found. What it finds for a query does not depend on the others, unless a GPU
+            does it: there the lists of a query in company may differ by one that is as near as another.
         """
         self.load()
         faiss = load_faiss()
@@ -121,7 +125,18 @@ class StoredStructure:
             return np.concatenate(scores), np.concatenate(rows)
 
         # NOTE: lists are chosen, and fast-scan codes compared, a little differently for a query in company.
-        return find if self.factory.startswith("HNSW") else find_each
+        on_cpu = find if self.factory.startswith("HNSW") else find_each
+        resident = self._resident
+        if resident is None or settings.nprobe * self._rows > gpu.MOST * count:
+            return on_cpu
+        wider = _parameters(faiss, self._index, settings, self._rows / max(count, 1), None)
+
+        def find_on_gpu(queries: Vectors, m: int) -> tuple[Vectors, Rows]:
+            fetched = gpu.fetched(m, count, self._rows)
+            found = None if fetched is None else resident.search(queries, fetched, wider)
+            return on_cpu(queries, m) if found is None else gpu.among(allowed, found[0] * self._sign, found[1], m)
+
+        return find_on_gpu
 
     def _search(self, queries: Vectors, m: int, parameters: Any) -> tuple[Any, Rows]:
         if self._selects:
