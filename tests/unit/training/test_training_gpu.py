@@ -104,16 +104,9 @@ def interrupted(world: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     return made / "whole", made / "broken"
 
 
-def test_an_interrupted_run_goes_on_with_the_same_losses(interrupted: tuple[Path, Path]) -> None:
-    whole, broken = map(losses, interrupted)
-    assert len(whole) == len(broken) == 12
-    # Dropout that were drawn anew would change a loss by per cents.
-    np.testing.assert_allclose(broken, whole, rtol=1e-4)
-
-
-@pytest.mark.xfail(reason="some backward kernels of a GPU add in no fixed order", strict=False)
 def test_an_interrupted_run_goes_on_bit_for_bit(interrupted: tuple[Path, Path]) -> None:
     whole, broken = interrupted
+    assert len(losses(whole)) == 12
     assert losses(broken) == losses(whole)
     ends = [load_file(checkpoints(folder)[-1] / "trained.safetensors") for folder in interrupted]
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
