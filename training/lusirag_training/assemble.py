@@ -45,6 +45,7 @@ def assemble(
     vocabulary_size: int = DEFAULT_SIZE,
     layers: int = 1,
     lora_alpha: float = 32,
+    encoder_share: float = 1.0,
     code_columns: int | None = 4,
     progress: Progress | None = None,
 ) -> None:
@@ -58,14 +59,18 @@ def assemble(
         vocabulary_size: pieces of the encoder's vocabulary that are kept.
         layers: how many of the language model's layers are kept, from the first.
         lora_alpha: LoRA scaling is alpha / rank; the rank is read from the matrices.
+        encoder_share: how far the encoder goes from its base weights (0) to those that LoRA has trained (1). Between
+            them it keeps more of what the training texts say nothing about (Wortsman et al. 2022, "Robust fine-tuning
+            of zero-shot models", arXiv 2109.01903).
         code_columns: columns of the word embeddings that share a code of eight bits; None keeps their 4-bit blocks.
         progress: gets one line of text a step.
 
     Raises:
-        ValueError: a source lacks what is needed, or a frozen tensor did not come back bit for bit.
+        ValueError: a source lacks what is needed, `encoder_share` is not between 0 and 1, or a frozen tensor did not
+            come back bit for bit.
     """
     say = progress or (lambda line: None)
-    parts = load_file(trained)
+    parts = with_encoder_share(load_file(trained), encoder_share)
     tokenizer, rows = trim_tokenizer(
         json.loads((encoder / "tokenizer.json").read_text(encoding="utf-8")), size=vocabulary_size
     )
@@ -97,6 +102,20 @@ def assemble(
     verify(out / "model.safetensors", frozen, parts, rounded={words} if code_columns is not None else set())
     size = sum(file.stat().st_size for file in out.iterdir())
     say(f"wrote {out}: {size / 1e6:.1f} MB; {len(frozen)} frozen tensors restore bit for bit")
+
+
+def with_encoder_share(trained: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
+    """The trained parts with that share of what LoRA adds to the encoder's weights.
+
+    Raises:
+        ValueError: the share is not between 0 and 1, or below 1 where the encoder was not trained by LoRA.
+    """
+    if not 0 <= share <= 1:
+        raise ValueError(f"encoder_share is {share}; allowed is 0 to 1")
+    added = {name for name in trained if name.startswith("multilingual_encoder.") and name.endswith(".lora_B.weight")}
+    if share < 1 and not added:
+        raise ValueError(f"encoder_share is {share}, but the encoder was not trained by LoRA; leave it out")
+    return {name: part * share if name in added else part for name, part in trained.items()}
 
 
 def frozen_weights(
@@ -249,6 +268,12 @@ def arguments() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--lora-alpha", type=float, default=32, help="LoRA alpha of the trained parts (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--encoder-share",
+        type=float,
+        default=1.0,
+        help="how much of what LoRA adds to the encoder, 0 to 1 (default: %(default)s)",
     )
     return parser
 

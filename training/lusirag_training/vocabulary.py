@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 WORD_MARK = "▁"
-# All of multilingual-e5-small's: in codes they fit into lusifer-mini's 48 MB.
+# All of multilingual-e5-small's: in codes they fit into lusifer-mini's 50 MB.
 DEFAULT_SIZE = 250_002
 NO_SCRIPT = "COMMON"
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM
 
 from lusirag.model import LusiferModel
-from lusirag_training.assemble import assemble, verify
+from lusirag_training.assemble import assemble, verify, with_encoder_share
 
 FULL = tokenizer_json()
 PIECES = len(FULL["model"]["vocab"])
@@ -145,3 +145,30 @@ def test_lora_of_two_ranks_is_refused(sources: dict[str, Path], tmp_path: Path) 
             layers=1,
             code_columns=None,
         )
+
+
+def test_an_encoder_goes_part_of_the_way(sources: dict[str, Path], tmp_path: Path) -> None:
+    query = "multilingual_encoder.encoder.layer.1.attention.self.query"
+    lora = {
+        f"{query}.lora_A.weight": torch.randn(RANK, WIDTH).half(),
+        f"{query}.lora_B.weight": torch.randn(WIDTH, RANK).half(),
+    }
+    save_file(load_file(sources["trained"]) | lora, tmp_path / "trained.safetensors")
+    weights = {}
+    for share in (0.0, 0.5, 1.0):
+        out = tmp_path / str(share)
+        settings = {"vocabulary_size": 60, "layers": 1, "lora_alpha": 8, "code_columns": None, "encoder_share": share}
+        assemble(**sources | {"trained": tmp_path / "trained.safetensors"}, out=out, **settings)
+        weights[share] = LusiferModel.from_pretrained(out, merge_adapters=True).get_parameter(f"{query}.weight")
+    base = load_file(sources["encoder"] / "model.safetensors")["encoder.layer.1.attention.self.query.weight"]
+    torch.testing.assert_close(weights[0.0], base, rtol=0, atol=1e-6)
+    torch.testing.assert_close(weights[0.5], (weights[0.0] + weights[1.0]) / 2, rtol=0, atol=2e-3)
+    assert float((weights[1.0] - base).detach().abs().mean()) > 0.1
+
+
+def test_a_share_that_cannot_be_is_refused() -> None:
+    parts = {"multilingual_encoder.x.lora_B.weight": torch.ones(2, 2)}
+    with pytest.raises(ValueError, match="allowed is 0 to 1"):
+        with_encoder_share(parts, 1.5)
+    with pytest.raises(ValueError, match="not trained by LoRA"):
+        with_encoder_share({"projection.weight": torch.ones(2, 2)}, 0.5)
