@@ -63,7 +63,7 @@ def test_a_recipe_of_the_embedded_model_is_sound(file: Path) -> None:
 
 
 @pytest.mark.parametrize("file", [*PAPER, *MINI], ids=lambda file: file.stem)
-def test_a_recipe_runs_on_tiny_backbones(file: Path, world: Path, tmp_path: Path) -> None:
+def test_a_recipe_runs_on_tiny_backbones(file: Path, world: Path, tmp_path: Path, tiny_directory: Path) -> None:
     values = read_yaml(file)
     settings = values["model"].get("settings", {}) | {"max_tokens": 128}
     if settings.get("encoder_skip"):
@@ -73,8 +73,10 @@ def test_a_recipe_runs_on_tiny_backbones(file: Path, world: Path, tmp_path: Path
     values["model"] = start | bases | {"settings": settings}
     for each in values["data"]["sets"]:
         each["source"] = str(world / "pairs.jsonl")
+    if teachers := values.get("loss", {}).get("distillation"):
+        teachers["teacher"] = [str(tiny_directory)] * len(teachers["teacher"])
     values["optimization"] |= {"batch_size": 8, "precision": "float32", "fsdp": False, "max_steps": 3}
-    values["run"] |= {"output": str(tmp_path / "run"), "device": "cpu", "log_every": 1, "save_every": 3}
+    values["run"] |= {"output": str(tmp_path / "run"), "device": "cpu", "log_every": 1, "save_every": 3, "workers": 0}
     report = run_stage(parse(values, KINDS[values["stage"]], origin=file.name))
     assert report.steps == 3
     assert len(read_records(tmp_path / "run" / "training.csv")) == 3

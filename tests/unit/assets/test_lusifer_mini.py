@@ -41,7 +41,7 @@ def test_frozen_matrices_are_4_bit_words_are_codes_and_nothing_is_float32() -> N
     assert set(types.values()) == {"U8", "F16"}
     assert sum(name.endswith(".blocks") for name in names) == 12 * 6 + 7
     assert [name for name in names if name.endswith(".codes")] == [f"{WORDS}.codes"]
-    assert sum(".lora_" in name for name in names) == 2 * 7
+    assert sum(".lora_" in name for name in names) == 2 * (12 * 6 + 7)
     assert not [name for name in names if "embed_tokens" in name or "lm_head" in name or "pooler" in name]
 
 
