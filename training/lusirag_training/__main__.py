@@ -1,9 +1,15 @@
-"""`python -m lusirag_training align` is `lusirag train align`, for `accelerate launch -m` and `torchrun -m`."""
+"""`python -m lusirag_training align` is `lusirag train align`, for `accelerate launch -m` and `torchrun -m`.
+
+It works from a checkout on PYTHONPATH too, where nothing is installed and `lusirag` knows of no commands but its own.
+"""
 
 import sys
 
-from lusirag.cli.main import main
+from lusirag.cli.main import app, main
+from lusirag_training.cli import register
 
 if __name__ == "__main__":
+    if all(group.name != "train" for group in app.registered_groups):
+        register(app)
     sys.argv.insert(1, "train")
     main()

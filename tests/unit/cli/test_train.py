@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ from tests.command_line import Run
 from tests.training_world import recipe, write_world
 
 PNG = b"\x89PNG"
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
@@ -86,3 +90,20 @@ def test_no_run_no_curves(run: Run, tmp_path: Path) -> None:
     assert "no training.csv" in run("train", "plot", tmp_path, "--out", tmp_path / "curves.png").err
     assert "allowed: .png" in run("train", "plot", tmp_path, "--out", tmp_path / "curves.gif").err
     assert "is no folder of a run" in run("train", "export", tmp_path, "--out", tmp_path / "model").err
+
+
+@pytest.mark.parametrize("entry_points", ["lambda **_: ()", "metadata.entry_points"], ids=["checkout", "installed"])
+def test_the_module_trains_whether_lusirag_is_installed_or_not(entry_points: str) -> None:
+    program = f"""
+import runpy, sys
+from importlib import metadata
+metadata.entry_points = {entry_points}
+sys.argv = ["lusirag_training", "contrast", "--help"]
+runpy.run_module("lusirag_training", run_name="__main__")
+"""
+    paths = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "training"), str(ROOT / "integrations")])}
+    ran = subprocess.run(
+        [sys.executable, "-c", program], env=os.environ | paths, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "--dry-run" in ran.stdout
