@@ -16,7 +16,7 @@ from lusirag.corpus.delimited import read_delimited
 from lusirag.corpus.fields import FieldNames
 from lusirag.corpus.json_rows import read_json
 from lusirag.corpus.reading import BadRows, OnError, Piece, Reading, SourceFile
-from lusirag.corpus.schema import finish_piece
+from lusirag.corpus.rows import finish_piece
 from lusirag.corpus.sources import find_files
 from lusirag.corpus.streams import name_faults
 from lusirag.corpus.text_files import read_documents

@@ -17,7 +17,7 @@ import pyarrow.csv as csv
 
 from lusirag.corpus.fields import FieldNames, kind_of
 from lusirag.corpus.reading import Piece, Reading, SourceFile
-from lusirag.corpus.schema import INVALID_UTF8
+from lusirag.corpus.rows import INVALID_UTF8
 from lusirag.corpus.streams import MAX_LINE_BYTES, open_path, open_text
 from lusirag.errors import CorpusError
 

@@ -10,7 +10,8 @@ import pyarrow as pa
 from lusirag.corpus.columns import ColumnTypes
 from lusirag.corpus.fields import FieldNames
 from lusirag.corpus.json_rows import as_string, own_columns
-from lusirag.corpus.schema import CHUNK_COLUMN, CHUNK_TYPE, RESERVED, conform, find_bad_rows
+from lusirag.corpus.rows import conform, find_bad_rows
+from lusirag.corpus.schema import CHUNK_COLUMN, CHUNK_TYPE, RESERVED
 from lusirag.errors import CorpusError, InvalidArgumentError
 from lusirag.types import Document
 

@@ -12,7 +12,8 @@ import pyarrow as pa
 from lusirag.corpus import streams
 from lusirag.corpus.json_rows import MAX_BATCH_BYTES
 from lusirag.corpus.reading import Reading, SourceFile
-from lusirag.corpus.schema import CORPUS_FIELDS, EMPTY_TEXT, INVALID_UTF8, drop_rows, find_bad_rows
+from lusirag.corpus.rows import EMPTY_TEXT, INVALID_UTF8, drop_rows, find_bad_rows
+from lusirag.corpus.schema import CORPUS_FIELDS
 from lusirag.errors import CorpusError
 
 _SCHEMA = pa.schema(CORPUS_FIELDS)

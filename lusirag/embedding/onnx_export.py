@@ -4,8 +4,9 @@ What is written: model.onnx (the graph), smoothing.safetensors (see `lusirag.emb
 programs other than lusirag, model.onnx.data with the 8-bit weights. lusirag makes those from model.safetensors when
 it loads a model, so the embedded model comes without them.
 
-On an x86 CPU without VNNI another program has to set the session option `onnx_runtime.EXACT_SUMS`, as lusirag does:
-without it, sums of products overflow and the embeddings are wrong.
+On an x86 CPU without VNNI sums of products of signed weights overflow, and the embeddings are wrong. There lusirag runs
+model_uint8.onnx, the same graph for unsigned weights, of which there is no data file; another program has to set the
+session option `onnx_runtime.EXACT_SUMS`, by which onnxruntime turns the weights itself (0.2 s a session).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import importlib.util
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +23,10 @@ from lusirag.embedding.catalog import ASSETS
 from lusirag.embedding.description import read_description
 from lusirag.embedding.exporting import require_empty
 from lusirag.embedding.onnx_names import norms
-from lusirag.embedding.onnx_runtime import GRAPH, open_session
+from lusirag.embedding.onnx_runtime import GRAPH, UNSIGNED_GRAPH, open_session
 from lusirag.embedding.onnx_shape import Shape, read_shape
-from lusirag.embedding.onnx_smoothing import smoothing_factors, write_smoothing
-from lusirag.embedding.onnx_weights import graph_weights
+from lusirag.embedding.onnx_smoothing import SMOOTHING_FILE, smoothing_factors, write_smoothing
+from lusirag.embedding.onnx_weights import as_unsigned, graph_weights
 from lusirag.embedding.stored import Floats, StoredTensors, stored_tensors
 from lusirag.errors import MissingDependencyError
 from lusirag.model.files import weight_files
@@ -66,9 +68,13 @@ def export_onnx(source: Path, out: Path, *, graph_only: bool = False) -> list[Pa
     graph = build_model(shape, stored, weights, ByteLinear, data=DATA)
     write_smoothing(out, factors)
     _write(out / GRAPH, graph.SerializeToString(deterministic=True))
+    unsigned = build_model(
+        shape, stored, as_unsigned(weights), partial(ByteLinear, signed=False), data=f"{UNSIGNED_GRAPH}.data"
+    )
+    _write(out / UNSIGNED_GRAPH, unsigned.SerializeToString(deterministic=True))
     if not graph_only:
         write_data(out / DATA, weights)
-    return [file for file in sorted(out.iterdir()) if file.name in (GRAPH, DATA) or file.name.startswith("smoothing")]
+    return sorted(out / name for name in (GRAPH, UNSIGNED_GRAPH, SMOOTHING_FILE, DATA) if (out / name).is_file())
 
 
 def largest_values(directory: Path, shape: Shape, stored: StoredTensors) -> dict[str, Floats]:

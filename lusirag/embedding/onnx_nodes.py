@@ -83,11 +83,16 @@ class WatchedLinear:
 class ByteLinear:
     """Matrices in 8-bit integers: each row is rounded by its own largest number, each output has its own scale.
 
-    Rows become unsigned with 128 for zero, weights are signed: the pairing that CPUs multiply fastest.
+    Rows become unsigned with 128 for zero, weights are signed: the pairing that CPUs with VNNI multiply fastest.
+
+    Args:
+        g: collects the nodes.
+        signed: False for weights that are unsigned too, see `as_unsigned`.
     """
 
-    def __init__(self, g: Nodes) -> None:
+    def __init__(self, g: Nodes, *, signed: bool = True) -> None:
         self._g = g
+        self._signed = signed
         self._zero = np.array(128, np.uint8)
 
     def prepare(self, rows: str, norm: str | None = None) -> tuple[str, str]:
@@ -103,5 +108,7 @@ class ByteLinear:
     def __call__(self, prepared: tuple[str, str], name: str) -> str:
         """(N, in) -> (N, out)."""
         g, (rows, step) = self._g, prepared
-        inputs = rows, f"{name}.weight", np.float32(1), name + SCALES, self._zero
+        inputs = [rows, f"{name}.weight", np.float32(1), name + SCALES, self._zero]
+        if not self._signed:
+            inputs.append(self._zero)
         return g("Mul", g("MatMulIntegerToFloat", *inputs, domain=MICROSOFT), step)

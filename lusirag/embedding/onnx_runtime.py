@@ -16,12 +16,13 @@ from lusirag.embedding.batching import Ids
 from lusirag.embedding.description import Description
 from lusirag.embedding.onnx_shape import read_shape
 from lusirag.embedding.onnx_smoothing import read_smoothing
-from lusirag.embedding.onnx_weights import Arrays, graph_weights
+from lusirag.embedding.onnx_weights import Arrays, as_unsigned, graph_weights
 from lusirag.embedding.stored import stored_tensors
 from lusirag.errors import MissingDependencyError, ModelError
 from lusirag.types import Vectors
 
 GRAPH = "model.onnx"
+UNSIGNED_GRAPH = "model_uint8.onnx"  # the same for CPUs whose sums may overflow; missing in exports of earlier versions
 RUN_TOKENS = 256  # of a run, so that what it computes stays in a core's cache
 EXACT_SUMS = ("session.x64quantprecision", "1")  # a session option of onnxruntime: right and slower
 BATCH_TOKENS = 4096  # a thread: enough runs that all threads finish at about the same time
@@ -56,9 +57,12 @@ class OnnxRuntime:
             )
         shape, stored = read_shape(description.config), stored_tensors(directory)
         weights = graph_weights(shape, stored, smoothing=read_smoothing(directory))
+        graph = directory / GRAPH
+        if sums_may_overflow() and (directory / UNSIGNED_GRAPH).is_file():
+            graph, weights = directory / UNSIGNED_GRAPH, as_unsigned(weights)
         self._dimension = shape.dimension
         self._threads = threads or usable_cores()
-        self._session = open_session(directory / GRAPH, weights, directory=directory, threads=1, meanwhile=meanwhile)
+        self._session = open_session(graph, weights, directory=directory, threads=1, meanwhile=meanwhile)
 
     def close(self) -> None:
         """Nothing to give back."""
@@ -138,8 +142,9 @@ def open_session(
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the library's errors share no class of their own
+        name = graph.name if isinstance(graph, Path) else GRAPH
         raise ModelError(
-            f"{directory / GRAPH} does not fit the weights beside it: run `lusirag models export` again, "
+            f"{directory / name} does not fit the weights beside it: run `lusirag models export` again, "
             f"or load the model with runtime='torch' ({str(error).splitlines()[0]})"
         ) from error
 

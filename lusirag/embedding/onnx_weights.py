@@ -33,6 +33,7 @@ Arrays = dict[str, npt.NDArray[Any]]
 Precision = Literal["int8", "float32"]
 
 BLOCK = 32  # columns that share a scale in the 4-bit form, see lusirag.model.storage
+ONE_THREAD = 400_000  # multiplications of a matrix product that OpenBLAS does in the calling thread
 LARGEST = 127  # int8 is used symmetrically, from -127 to 127
 
 
@@ -103,7 +104,7 @@ def matrix(name: str, stored: StoredTensors, shape: Shape, *, factors: Floats | 
         values = np.ascontiguousarray(stored[weight].floats().T)
     if shape.lora_scaling and f"{name}.lora_A.weight" in stored:
         down, up = (stored[f"{name}.lora_{part}.weight"].floats() for part in "AB")  # (r, in), (out, r)
-        values += ((up * np.float32(shape.lora_scaling)) @ down).T
+        add_product(values, down.T, (up * np.float32(shape.lora_scaling)).T)
     if factors is not None:
         values *= factors[:, None]
     if name.startswith(DECODER) and name.endswith(".q_proj"):
@@ -111,6 +112,17 @@ def matrix(name: str, stored: StoredTensors, shape: Shape, *, factors: Floats | 
     if name.startswith(DECODER) and name.endswith(".o_proj"):
         values = values[head_order(shape.decoder)]
     return values
+
+
+def add_product(values: Floats, left: Floats, right: Floats) -> None:
+    """Add left @ right, (in, r) @ (r, out), to `values` (in, out), a few rows at a time.
+
+    NOTE: OpenBLAS wakes its other threads for a larger product, and they spin long after it: while a model is loaded
+    that takes a core from what else is read at the time, half a second in all.
+    """
+    rows = max(1, ONE_THREAD // right.size)
+    for start in range(0, len(values), rows):
+        values[start : start + rows] += left[start : start + rows] @ right
 
 
 def table(name: str, stored: Mapping[str, StoredTensor]) -> Floats:
@@ -150,6 +162,11 @@ def quantise(values: Floats) -> tuple[npt.NDArray[np.int8], Floats]:
     scales = np.maximum(scales, np.finfo(np.float32).tiny)  # of an output that is always 0
     values *= 1 / scales
     return np.rint(values, out=values).astype(np.int8), scales
+
+
+def as_unsigned(weights: Arrays) -> Arrays:
+    """The same numbers with 128 for zero where they are int8: what CPUs without VNNI add up exactly."""
+    return {name: array.view(np.uint8) ^ 128 if array.dtype == np.int8 else array for name, array in weights.items()}
 
 
 def head_order(decoder: DecoderShape) -> npt.NDArray[np.int64]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from tokenizers import Tokenizer
 
+from lusirag.embedding.unigram import PATIENCE, SHORT, ShortTexts
 from lusirag.errors import InvalidArgumentError, ModelError
 
 
@@ -41,18 +44,27 @@ class TextTokenizer:
     """
 
     def __init__(self, file: Path, *, max_tokens: int, as_published: bool = False) -> None:
-        try:
-            self.tokenizer = Tokenizer.from_str(file.read_text("utf-8"))
-        except Exception as error:  # the library raises bare Exception on broken JSON
-            raise ModelError(f"{file} cannot be read as a tokenizer ({error}); copy or download it again") from error
-        self.tokenizer.no_truncation()
-        self.tokenizer.no_padding()
-        special = [token.content for token in self.tokenizer.get_added_tokens_decoder().values() if token.special]
+        self._file = file
+        with self._reading():
+            self._content = file.read_bytes()
+            self._short = None if as_published else ShortTexts.read(self._content)
+        frame = self.tokenizer if self._short is None else self._short.frame
+        special = [token.content for token in frame.get_added_tokens_decoder().values() if token.special]
         # NOTE: the library's encode_special_tokens does not help, a Unigram vocabulary holds "</s>" as a piece too.
         self._special_in_text = re.compile("|".join(map(re.escape, special)) or r"(?!)")
         self._as_published = as_published
         self.max_tokens = max_tokens
-        self._first, self._last = self._special_tokens()
+        self._first, self._last = _special_tokens(frame)
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The whole tokenizer; it neither cuts nor pads. Of a large vocabulary it is made when it is first needed."""
+        with self._reading():
+            tokenizer = Tokenizer.from_str(self._content.decode())
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        self._short, self._content = None, b""  # of no more use
+        return tokenizer
 
     def __call__(self, texts: Sequence[str]) -> TokenizedTexts:
         """Tokenise; the special tokens stay when a text is cut."""
@@ -60,9 +72,13 @@ class TextTokenizer:
             return self._tokenize_as_published(texts)
         room = self.max_tokens - len(self._first) - len(self._last)
         plain = [self._special_in_text.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text) for text in texts]
-        encodings = self.tokenizer.encode_batch_fast(plain, add_special_tokens=False)
-        ids = [[*self._first, *encoding.ids[:room], *self._last] for encoding in encodings]
-        return TokenizedTexts(ids, sum(len(encoding) > room for encoding in encodings))
+        short = self._short
+        if short is not None and short.calls < PATIENCE and sum(map(len, plain)) <= SHORT:
+            bare = short(plain)
+        else:
+            bare = [found.ids for found in self.tokenizer.encode_batch_fast(plain, add_special_tokens=False)]
+        ids = [[*self._first, *tokens[:room], *self._last] for tokens in bare]
+        return TokenizedTexts(ids, sum(len(tokens) > room for tokens in bare))
 
     def _tokenize_as_published(self, texts: Sequence[str]) -> TokenizedTexts:
         encodings = self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
@@ -77,12 +93,22 @@ class TextTokenizer:
         seam = 4
         return self.max_tokens - len(self._first) - len(self._last) - (framed - bare) - seam
 
-    def _special_tokens(self) -> tuple[list[int], list[int]]:
-        """The ids that the tokenizer writes before and after a text by itself."""
-        whole = self.tokenizer.encode("a", add_special_tokens=True).ids
-        bare = self.tokenizer.encode("a", add_special_tokens=False).ids
-        at = next(at for at in range(len(whole)) if whole[at : at + len(bare)] == bare)
-        return whole[:at], whole[at + len(bare) :]
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # the library raises bare Exception on broken JSON
+            raise ModelError(
+                f"{self._file} cannot be read as a tokenizer ({error}); copy or download it again"
+            ) from error
+
+
+def _special_tokens(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
+    """The ids that a tokenizer writes before and after a text by itself."""
+    encoding = tokenizer.encode("a")
+    own = encoding.special_tokens_mask.index(0)
+    after = next(at for at in range(own, len(encoding) + 1) if all(encoding.special_tokens_mask[at:]))
+    return encoding.ids[:own], encoding.ids[after:]
 
 
 def require_texts(texts: Sequence[str], *, name: str = "texts") -> list[str]:

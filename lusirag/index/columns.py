@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from lusirag.corpus import CHUNK_COLUMN, CHUNK_TYPE, CORPUS_FIELDS
 from lusirag.errors import InvalidArgumentError
@@ -32,6 +31,8 @@ def user_fields(schema: pa.Schema) -> list[pa.Field]:
 
 def whole_documents(batch: pa.RecordBatch) -> pa.RecordBatch:
     """Append the `_chunk` column to documents that are not split."""
+    import pyarrow.compute as pc
+
     ids, texts = batch.column("id"), batch.column("text")
     start = pa.repeat(pa.scalar(0, pa.int64()), batch.num_rows)
     end = pc.cast(pc.utf8_length(texts), pa.int64())

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from lusirag.corpus import CHUNK_COLUMN, documents_to_batches
+from lusirag.corpus import CHUNK_COLUMN
 from lusirag.errors import InvalidArgumentError
 
 # One slice is looked up, split and embedded at a time, so this bounds the memory of a build.
@@ -27,6 +26,8 @@ def as_batches(documents: Any) -> Iterator[pa.RecordBatch]:
         InvalidArgumentError: it is something else, or a column cannot be used.
         CorpusError: a document has no id or no text.
     """
+    from lusirag.corpus import documents_to_batches
+
     for batch in documents_to_batches(documents, SLICE_ROWS):
         if CHUNK_COLUMN in batch.schema.names:
             raise InvalidArgumentError(
@@ -36,6 +37,8 @@ def as_batches(documents: Any) -> Iterator[pa.RecordBatch]:
 
 
 def _slices(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    import pyarrow.compute as pc
+
     start = 0
     while start < batch.num_rows:
         piece = batch.slice(start, SLICE_ROWS)

@@ -125,7 +125,8 @@ def test_the_readme_example_of_evaluation_runs(capsys: pytest.CaptureFixture[str
 
 
 def test_readme_commands_exist() -> None:
-    from lusirag.cli.main import app
+    from lusirag.cli.main import program
 
+    app = program()
     named = set(re.findall(r"^\| `lusirag (\w+)", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE))
     assert named == {entry.name for entry in [*app.registered_commands, *app.registered_groups]}

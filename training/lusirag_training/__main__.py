@@ -5,11 +5,9 @@ It works from a checkout on PYTHONPATH too, where nothing is installed and `lusi
 
 import sys
 
-from lusirag.cli.main import app, main
+from lusirag.cli.main import main
 from lusirag_training.cli import register
 
 if __name__ == "__main__":
-    if all(group.name != "train" for group in app.registered_groups):
-        register(app)
     sys.argv.insert(1, "train")
-    main()
+    main({"train": register})

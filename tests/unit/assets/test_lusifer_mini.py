@@ -17,13 +17,14 @@ from lusirag.embedding.catalog import ASSETS, EMBEDDED_MODELS
 from lusirag.embedding.onnx_export import export_onnx
 
 DIRECTORY = EMBEDDED_MODELS["lusifer-mini"]
+GRAPHS = ("model.onnx", "model_uint8.onnx")
 WORDS = "multilingual_encoder.embeddings.word_embeddings.weight"
 
 
 def test_files_and_size() -> None:
     files = {file.name: file.stat().st_size for file in DIRECTORY.iterdir()}
-    assert {"config.json", "model.safetensors", "tokenizer.json", "README.md", "model.onnx"} <= files.keys()
-    assert files["model.onnx"] <= 200_000
+    assert {"config.json", "model.safetensors", "tokenizer.json", "README.md", *GRAPHS} <= files.keys()
+    assert all(files[name] <= 200_000 for name in GRAPHS)
     assert {name for name in files if name.startswith("LICENSE-")} == {
         "LICENSE-SmolLM2",
         "LICENSE-multilingual-e5-small",
@@ -65,10 +66,11 @@ def test_the_embedder_finds_an_answer_in_another_language() -> None:
 def test_the_onnx_form_is_what_export_writes_now(tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(DIRECTORY, copy)
-    for name in ("model.onnx", "smoothing.safetensors"):
+    for name in (*GRAPHS, "smoothing.safetensors"):
         (copy / name).unlink()
     export_onnx(copy, copy, graph_only=True)
-    assert (copy / "model.onnx").read_bytes() == (DIRECTORY / "model.onnx").read_bytes()
+    for name in GRAPHS:
+        assert (copy / name).read_bytes() == (DIRECTORY / name).read_bytes()
     written, committed = (load_file(folder / "smoothing.safetensors") for folder in (copy, DIRECTORY))
     assert written.keys() == committed.keys()
     for norm, factors in committed.items():  # measured in float32, whose last bits depend on the machine

@@ -263,7 +263,7 @@ def test_models_lists_the_embedded_model(run: Run) -> None:
 
 def test_models_export_writes_what_runs_without_torch(run: Run, tiny_directory: Path, tmp_path: Path) -> None:
     [record] = run("models", "export", tiny_directory, "--out", tmp_path / "out", "--json").records
-    assert set(record["files"]) == {"model.onnx", "model.onnx.data", "smoothing.safetensors"}
+    assert set(record["files"]) == {"model.onnx", "model.onnx.data", "model_uint8.onnx", "smoothing.safetensors"}
     assert "model.onnx" in run("models", "export", tiny_directory, "--out", tmp_path / "graph", "--graph-only").out
     assert not (tmp_path / "graph" / "model.onnx.data").exists()
     exact, rough = (

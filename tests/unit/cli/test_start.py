@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lusirag import Document, Embedder, Index
+from lusirag.cli.main import MODULES, program
 
 HEAVY = (
     "torch",
@@ -73,3 +74,13 @@ def test_an_unknown_name_says_which_there_are() -> None:
 
     with pytest.raises(AttributeError, match="Embedder, Hit, Index"):
         lusirag.Embeder  # noqa: B018
+
+
+def test_a_command_is_in_the_module_that_is_named_for_it() -> None:
+    def names(*arguments: str) -> set[str]:
+        app = program(arguments)
+        return {str(entry.name) for entry in [*app.registered_commands, *app.registered_groups]}
+
+    assert names() == names("--help") == names("sarch") == {*MODULES, "train"}
+    for command, module in MODULES.items():
+        assert names("--debug", command) == {other for other, its in MODULES.items() if its == module}

@@ -16,7 +16,7 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 from lusirag import Embedder, Index
-from lusirag.embedding import loading
+from lusirag.embedding import loading, onnx_runtime
 from lusirag.embedding.onnx_export import export_onnx
 from lusirag.embedding.onnx_runtime import OnnxRuntime, plan_runs
 from lusirag.embedding.torch_runtime import TorchRuntime
@@ -93,15 +93,35 @@ def test_a_graph_of_another_model_is_refused_in_words(
     exported: Path, tmp_path: Path, save_tiny_model: Callable[..., Path]
 ) -> None:
     other = save_tiny_model(tmp_path / "other", added_tokens=0)
-    shutil.copyfile(exported / "model.onnx", other / "model.onnx")
-    with pytest.raises(ModelError, match=r"does not fit the weights"):
-        Embedder.load(other, runtime="onnx")
+    for name in ("model.onnx", "model_uint8.onnx"):
+        shutil.copyfile(exported / name, other / name)
+        with pytest.raises(ModelError, match=r"does not fit the weights"):
+            Embedder.load(other, runtime="onnx")
+
+
+def test_the_graph_for_cpus_whose_sums_may_overflow(
+    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older, broken = tmp_path / "older", tmp_path / "broken"
+    shutil.copytree(exported, older)
+    (older / "model_uint8.onnx").unlink()  # earlier versions did not write it
+    signed = Embedder.load(older, runtime="onnx").encode_documents(TEXTS)
+    shutil.copytree(exported, broken)
+    (broken / "model_uint8.onnx").write_bytes(b"no graph")
+    monkeypatch.setattr(onnx_runtime, "sums_may_overflow", lambda: True)
+    unsigned = Embedder.load(exported, runtime="onnx").encode_documents(TEXTS)
+    np.testing.assert_allclose(unsigned, signed, atol=1e-6, rtol=0)
+    np.testing.assert_allclose(Embedder.load(older, runtime="onnx").encode_documents(TEXTS), signed, atol=1e-6, rtol=0)
+    with pytest.raises(ModelError, match=r"model_uint8\.onnx does not fit the weights"):
+        Embedder.load(broken, runtime="onnx")
+    monkeypatch.setattr(onnx_runtime, "sums_may_overflow", lambda: False)
+    Embedder.load(broken, runtime="onnx")
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda folder: (folder / "model.onnx").write_bytes(b"no graph"), "does not fit the weights"),
+        (lambda folder: [file.write_bytes(b"no graph") for file in folder.glob("*.onnx")], "does not fit the weights"),
         (lambda folder: (folder / "smoothing.safetensors").write_bytes(b"no tensors"), "smoothing.safetensors cannot"),
         (lambda folder: (folder / "model.safetensors").write_bytes(b"\x00" * 7), "model.safetensors cannot be read"),
         (lambda folder: (folder / "model.safetensors").unlink(), "lacks model.safetensors"),
