@@ -102,8 +102,9 @@ def matrix(name: str, stored: StoredTensors, shape: Shape, *, factors: Floats | 
         values = restored(stored[f"{weight}.blocks"], stored[f"{weight}.scale"], stored.get(f"{weight}.minimum"))
     else:
         values = np.ascontiguousarray(stored[weight].floats().T)
-    if shape.lora_scaling and f"{name}.lora_A.weight" in stored:
-        down, up = (stored[f"{name}.lora_{part}.weight"].floats() for part in "AB")  # (r, in), (out, r)
+    down_name, up_name = (f"{name}.lora_{part}.weight" for part in "AB")
+    if shape.lora_scaling and (down_name in stored or f"{down_name}.blocks" in stored):
+        down, up = table(down_name, stored), table(up_name, stored)  # (r, in), (out, r)
         add_product(values, down.T, (up * np.float32(shape.lora_scaling)).T)
     if factors is not None:
         values *= factors[:, None]
@@ -141,7 +142,7 @@ def restored(blocks: StoredTensor, scale: StoredTensor, minimum: StoredTensor | 
     rows, half = blocks.shape
     steps = np.ascontiguousarray(scale.floats().T)[:, None]  # (in / 32, 1, out)
     if blocks.dtype == "I8":
-        bytes_each = np.ascontiguousarray(blocks.raw().T).reshape(-1, BLOCK, rows)  # (in / 32, 32, out)
+        bytes_each = np.ascontiguousarray(blocks.raw().T).reshape(len(steps), -1, rows)  # (in / 32, 32, out)
         return (bytes_each * steps).reshape(-1, rows)
     packed = np.ascontiguousarray(blocks.raw().T).reshape(-1, BLOCK // 2, rows)  # (in / 32, 16, out)
     nibbles = np.empty((len(packed), BLOCK, rows), dtype=np.int8)

@@ -156,14 +156,24 @@ class StoredWeights:
         return set(self.members)
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """The shape of a parameter once it is restored."""
+        """The shape of a parameter once it is restored.
+
+        Raises:
+            ModelError: one of the tensors that it is stored as is missing, or they do not belong together.
+        """
         if name in self.tensors:
             return self.tensors[name].shape
         if name + CODES in self.tensors:
             groups, _, width = self._part(name, CENTROIDS).shape
             return self.tensors[name + CODES].shape[0], groups * width
-        rows, blocks = self._part(name, SCALE).shape
-        return rows, blocks * BLOCK
+        blocks, scale = self._part(name, BLOCKS), self._part(name, SCALE)
+        rows, columns = blocks.shape[0], blocks.shape[1] * (1 if blocks.dtype == "I8" else 2)
+        if scale.shape != (rows, max(1, columns // BLOCK)):
+            raise ModelError(
+                f"the weights hold {name}{BLOCKS} of shape {blocks.shape} with {name}{SCALE} of shape {scale.shape}, "
+                "which do not belong together; copy or download the whole model directory again"
+            )
+        return rows, columns
 
     def _part(self, name: str, part: str) -> StoredTensor:
         """One of the tensors that a matrix is stored as.

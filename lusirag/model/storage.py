@@ -1,6 +1,7 @@
 """Blocks of 4 and 8 bits in safetensors: how matrices are stored small, and restored.
 
-A matrix `NAME` of shape (rows, columns) is stored as two or three tensors, columns cut into blocks of 32:
+A matrix `NAME` of shape (rows, columns) is stored as two or three tensors, columns cut into blocks of 32 (in 8 bits,
+a narrower matrix is one block wide):
 
     NAME.blocks    uint8    (rows, columns / 2)    byte i of a block: low nibble: element i, high nibble: i + 16
                 or int8     (rows, columns)        one byte an element
@@ -82,7 +83,7 @@ def restore_matrix(blocks: Tensor, scale: Tensor, minimum: Tensor | None = None)
     """
     rows = blocks.shape[0]
     if blocks.dtype == torch.int8:
-        return (blocks.view(rows, -1, BLOCK).float() * scale.float().unsqueeze(2)).view(blocks.shape)
+        return (blocks.view(*scale.shape, -1).float() * scale.float().unsqueeze(2)).view(blocks.shape)
     packed = blocks.numpy().reshape(rows, -1, BLOCK // 2)
     nibbles = np.empty((rows, packed.shape[1], BLOCK), dtype=np.int8)
     np.bitwise_and(packed, 15, out=nibbles[:, :, : BLOCK // 2].view(np.uint8))
@@ -119,12 +120,13 @@ def quantize_matrix(name: str, weight: Tensor, *, bits: int) -> dict[str, Tensor
     """Round a matrix to blocks around zero.
 
     Args:
-        weight: (rows, columns), columns a multiple of 32. bits: 4 or 8.
+        weight: (rows, columns), columns a multiple of 32, or with 8 bits fewer than 32. bits: 4 or 8.
 
     Returns:
         The tensors that are stored for it.
     """
-    values = weight.float().view(weight.shape[0], -1, BLOCK)  # (rows, blocks, 32)
+    rows, columns = weight.shape
+    values = weight.float().reshape(rows, -1, min(BLOCK, columns))  # (rows, blocks, 32)
     if bits == 8:
         scale = (values.abs().amax(2, keepdim=True) / 127).half()
         levels = _divided(values, scale).round().clamp(-127, 127).to(torch.int8).view(weight.shape)

@@ -23,7 +23,7 @@ from lusirag.embedding.onnx_weights import graph_weights
 from lusirag.embedding.stored import stored_tensors
 from lusirag.errors import ModelError
 from lusirag.model import LusiferModel
-from lusirag.model.storage import pack_nibbles
+from lusirag.model.storage import pack_nibbles, quantize_matrix
 from lusirag.types import Vectors
 
 NETWORKS: dict[str, dict[str, Any]] = {
@@ -134,13 +134,19 @@ def test_weights_that_were_rounded_to_blocks(stored_model: tuple[Path, dict[str,
     save_and_compare(folder, load_file(folder / "model.safetensors"))
 
 
-def test_lora_matrices_are_merged(stored_model: tuple[Path, dict[str, torch.Tensor]]) -> None:
+@pytest.mark.parametrize("bits", [None, 8])
+def test_lora_matrices_are_merged(stored_model: tuple[Path, dict[str, torch.Tensor]], bits: int | None) -> None:
     folder, state = stored_model
     draw = torch.Generator().manual_seed(4)
     for part, rows, columns in (("self_attn.q_proj", 48, 48), ("self_attn.o_proj", 48, 48), ("mlp.down_proj", 48, 96)):
         name = f"language_model.layers.1.{part}"
-        state[f"{name}.lora_A.weight"] = torch.randn(4, columns, generator=draw) / 4
-        state[f"{name}.lora_B.weight"] = torch.randn(rows, 4, generator=draw) / 4
+        lora = {
+            f"{name}.lora_A.weight": torch.randn(4, columns, generator=draw) / 4,
+            f"{name}.lora_B.weight": torch.randn(rows, 4, generator=draw) / 4,
+        }
+        for matrix, values in lora.items():
+            fits = bits and (values.shape[1] % 32 == 0 or values.shape[1] < 32)
+            state |= quantize_matrix(matrix, values, bits=8) if fits else {matrix: values}
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"lora": {"rank": 4, "alpha": 8}}))
     save_and_compare(folder, state)

@@ -1,4 +1,4 @@
-"""Assemble an embedded model: frozen base weights in 4-bit blocks, word embeddings in codes, trained parts in float16.
+"""Assemble an embedded model: base weights in 4-bit blocks, word embeddings in codes, trained matrices in 8 bits.
 
     python -m lusirag_training.assemble --encoder multilingual-e5-small --decoder smollm2-135m-instruct \\
         --trained trained.safetensors --out lusirag/assets/lusifer-mini
@@ -6,6 +6,8 @@
 TRAINED is trained.safetensors of a run's checkpoint. But for the word embeddings, which are product-quantised (see
 `codes`), nothing is rounded that the base models hold: every frozen tensor that was written is read back and compared
 bit for bit with its source, and the command fails when one differs. The same sources give the same bytes.
+
+Matrices that were trained are rounded to blocks of 8 bits; vectors keep the bits of float16.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from lusirag.model import LusiferConfig
-from lusirag.model.storage import BLOCKS, CODES, MINIMUM, restore_blocks
+from lusirag.model.storage import BLOCK, BLOCKS, CODES, MINIMUM, quantize_matrix, restore_blocks
 from lusirag_training.blocks import same_bits, stored_exactly
 from lusirag_training.codes import quantize_table
 from lusirag_training.model_card import write_card
@@ -47,6 +49,7 @@ def assemble(
     lora_alpha: float = 32,
     encoder_share: float = 1.0,
     code_columns: int | None = 4,
+    trained_bits: int = 8,
     progress: Progress | None = None,
 ) -> None:
     """Write a model directory: config.json, model.safetensors, tokenizer.json, README.md.
@@ -63,11 +66,12 @@ def assemble(
             them it keeps more of what the training texts say nothing about (Wortsman et al. 2022, "Robust fine-tuning
             of zero-shot models", arXiv 2109.01903).
         code_columns: columns of the word embeddings that share a code of eight bits; None keeps their 4-bit blocks.
+        trained_bits: of the trained matrices, 8 or 16.
         progress: gets one line of text a step.
 
     Raises:
-        ValueError: a source lacks what is needed, `encoder_share` is not between 0 and 1, or a frozen tensor did not
-            come back bit for bit.
+        ValueError: a source lacks what is needed, `encoder_share` is not between 0 and 1, `trained_bits` is neither 8
+            nor 16, or a frozen tensor did not come back bit for bit.
     """
     say = progress or (lambda line: None)
     parts = with_encoder_share(load_file(trained), encoder_share)
@@ -90,7 +94,11 @@ def assemble(
         error = float((restore_blocks(stored)[words] - frozen[words]).pow(2).sum() / frozen[words].pow(2).sum())
         say(f"word embeddings: {error:.3f} of their square lost by codes")
         frozen = {name: weight for name, weight in frozen.items() if name != words}
-    stored |= {name: tensor.half().contiguous() for name, tensor in parts.items()}
+    stored_parts = store_trained(parts, bits=trained_bits)
+    stored |= stored_parts
+    restored_parts = restore_blocks(stored_parts)
+    lost = sum(float((restored_parts[name].float() - part.float()).pow(2).sum()) for name, part in parts.items())
+    say(f"trained: {lost / sum(float(part.float().pow(2).sum()) for part in parts.values()):.1e} of their square lost")
 
     config = model_config(encoder, decoder, parts, vocabulary_size=len(rows), layers=layers, lora_alpha=lora_alpha)
     out.mkdir(parents=True, exist_ok=True)
@@ -99,7 +107,7 @@ def assemble(
     _write_weights(out / "model.safetensors", stored)
     write_card(out, vocabulary_size=len(rows), layers=layers)
 
-    verify(out / "model.safetensors", frozen, parts, rounded={words} if code_columns is not None else set())
+    verify(out / "model.safetensors", frozen, restored_parts, rounded={words} if code_columns is not None else set())
     size = sum(file.stat().st_size for file in out.iterdir())
     say(f"wrote {out}: {size / 1e6:.1f} MB; {len(frozen)} frozen tensors restore bit for bit")
 
@@ -116,6 +124,24 @@ def with_encoder_share(trained: Mapping[str, Tensor], share: float) -> dict[str,
     if share < 1 and not added:
         raise ValueError(f"encoder_share is {share}, but the encoder was not trained by LoRA; leave it out")
     return {name: part * share if name in added else part for name, part in trained.items()}
+
+
+def store_trained(parts: Mapping[str, Tensor], *, bits: int) -> dict[str, Tensor]:
+    """What is stored of the trained parts: matrices in blocks of 8 bits or in float16, all else in float16.
+
+    Raises:
+        ValueError: `bits` is neither 8 nor 16.
+    """
+    if bits not in (8, 16):
+        raise ValueError(f"trained_bits is {bits}; allowed are 8 and 16")
+    stored: dict[str, Tensor] = {}
+    for name, part in parts.items():
+        columns = part.shape[-1]
+        if bits == 8 and part.dim() == 2 and name.endswith(".weight") and (columns % BLOCK == 0 or columns < BLOCK):
+            stored |= quantize_matrix(name, part, bits=8)
+        else:
+            stored[name] = part.half().contiguous()
+    return stored
 
 
 def frozen_weights(
@@ -202,14 +228,15 @@ def verify(
     """Read a weight file back and compare it with its sources.
 
     Args:
+        frozen: base weights. trained: the trained parts as they were rounded.
         rounded: what must be there, but is not what its source holds.
 
     Raises:
-        ValueError: names the tensors that are missing, unknown, or differ in a bit (trained ones: in a float16 bit).
+        ValueError: names the tensors that are missing, unknown, or differ in a bit.
     """
     restored = restore_blocks(load_file(weights))
     wrong = sorted((frozen.keys() | trained.keys() | rounded) ^ restored.keys())
-    sources = dict(frozen) | {name: part.half().float() for name, part in trained.items()}
+    sources = dict(frozen) | {name: part.float() for name, part in trained.items()}
     wrong += [
         name
         for name in sorted(sources.keys() & restored.keys())
@@ -274,6 +301,9 @@ def arguments() -> argparse.ArgumentParser:
         type=float,
         default=1.0,
         help="how much of what LoRA adds to the encoder, 0 to 1 (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--trained-bits", type=int, default=8, help="of the trained matrices, 8 or 16 (default: %(default)s)"
     )
     return parser
 

@@ -18,11 +18,10 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
 WORD_MARK = "▁"
 # Of multilingual-e5-small's 250,002: what fits, in codes, into lusifer-mini's 48 MB beside LoRA on its encoder.
-DEFAULT_SIZE = 228_000
+DEFAULT_SIZE = 248_500
+SCORE_DIGITS = 3
 NO_SCRIPT = "COMMON"
 
 
@@ -44,6 +43,7 @@ def trim_tokenizer(
     size: int,
     shares: Mapping[str, float] | None = None,
     default_share: float = 1.0,
+    score_digits: int = SCORE_DIGITS,
 ) -> TrimmedTokenizer:
     """Keep `size` pieces of a Unigram tokenizer, in their old order, with ids from 0 to size - 1.
 
@@ -55,6 +55,8 @@ def trim_tokenizer(
         size: pieces to keep, special tokens included.
         shares: Unicode script name (first word of its letters' names, such as "LATIN") -> share of its longer pieces,
             before all are scaled together to meet the size. default_share: of the scripts that `shares` does not name.
+        score_digits: decimals of the scores. Three save 0.76 MB of multilingual-e5-small's tokenizer and give one text
+            in nine hundred of the development sets other tokens, two one text in a hundred.
 
     Raises:
         ValueError: the model is not Unigram, or `size` is too small for the pieces that must stay, or larger than the
@@ -81,7 +83,7 @@ def trim_tokenizer(
         size - len(needed),
     )
     rows = sorted(needed | {index for script, pieces in by_script.items() for index in pieces[: quotas[script]]})
-    return TrimmedTokenizer(_with_rows(tokenizer, vocabulary, rows), rows)
+    return TrimmedTokenizer(_with_rows(tokenizer, vocabulary, rows, score_digits=score_digits), rows)
 
 
 def script_of(piece: str) -> str:
@@ -124,24 +126,17 @@ def _quotas(available: Mapping[str, int], shares: Mapping[str, float], total: in
 
 
 def _with_rows(
-    tokenizer: Mapping[str, Any], vocabulary: Sequence[tuple[str, float]], rows: Sequence[int]
+    tokenizer: Mapping[str, Any], vocabulary: Sequence[tuple[str, float]], rows: Sequence[int], *, score_digits: int
 ) -> dict[str, Any]:
     new_id = {row: index for index, row in enumerate(rows)}
     model = dict(tokenizer["model"])
-    # NOTE: the scores keep the digits that a float32 has, which they were made as. Fewer would save another 0.7 MB, but
-    # segment some texts differently.
-    model["vocab"] = [[vocabulary[row][0], _single(vocabulary[row][1])] for row in rows]
+    model["vocab"] = [[vocabulary[row][0], round(vocabulary[row][1], score_digits)] for row in rows]
     model["unk_id"] = new_id[model["unk_id"]]
     trimmed = dict(tokenizer)
     trimmed["model"] = model
     trimmed["added_tokens"] = [{**token, "id": new_id[token["id"]]} for token in tokenizer["added_tokens"]]
     trimmed["post_processor"] = _renumbered(tokenizer.get("post_processor"), new_id)
     return trimmed
-
-
-def _single(score: float) -> float:
-    """The shortest number that is the same float32."""
-    return float(np.format_float_positional(np.float32(score), unique=True))
 
 
 def _renumbered(post_processor: Mapping[str, Any] | None, new_id: Mapping[int, int]) -> dict[str, Any] | None:

@@ -15,7 +15,7 @@ from transformers import AutoModel
 
 from lusirag.errors import InvalidArgumentError, ModelError
 from lusirag.model import LusiferModel
-from lusirag.model.storage import pack_nibbles, restore_blocks, restore_matrix
+from lusirag.model.storage import pack_nibbles, quantize_matrix, restore_blocks, restore_matrix
 
 IDS = torch.tensor([[0, 5, 6, 7, 2]])
 
@@ -126,6 +126,26 @@ def test_a_model_stored_in_blocks_loads_as_if_stored_plainly(directory: Path) ->
 
     change_weights(directory, to_blocks)
     assert_same_weights(LusiferModel.from_pretrained(directory), plain)
+
+
+def test_8_bits_of_a_narrow_matrix_share_a_scale_a_row() -> None:
+    weight = torch.randn(6, 16, generator=torch.Generator().manual_seed(5))
+    stored = quantize_matrix("a", weight, bits=8)
+    assert stored["a.scale"].shape == (6, 1)
+    torch.testing.assert_close(restore_blocks(stored)["a"], weight, rtol=0, atol=float(weight.abs().max()) / 250)
+
+
+@pytest.mark.parametrize("scale", [(32, 2), (16, 1), (32,)], ids=str)
+def test_blocks_with_a_scale_of_another_shape_are_refused(directory: Path, scale: tuple[int, ...]) -> None:
+    name = "multilingual_encoder.encoder.layer.0.attention.self.query.weight"
+
+    def to_blocks(state: dict[str, torch.Tensor]) -> None:
+        blocks = quantize_matrix(name, state.pop(name), bits=8)
+        state.update(blocks | {f"{name}.scale": torch.ones(scale).half()})
+
+    change_weights(directory, to_blocks)
+    with pytest.raises(ModelError, match="do not belong together"):
+        LusiferModel.from_pretrained(directory)
 
 
 def test_restore_blocks_leaves_other_tensors_alone() -> None:

@@ -71,10 +71,9 @@ def assembled(sources: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
 def test_the_model_loads_and_holds_the_base_weights(assembled: Path, sources: dict[str, Path]) -> None:
     model = LusiferModel.from_pretrained(assembled, merge_adapters=True)
     encoder = load_file(sources["encoder"] / "model.safetensors")
-    rows = [
-        FULL["model"]["vocab"].index(piece)
-        for piece in json.loads((assembled / "tokenizer.json").read_text())["model"]["vocab"]
-    ]
+    pieces = [piece for piece, _ in FULL["model"]["vocab"]]
+    kept = json.loads((assembled / "tokenizer.json").read_text())["model"]["vocab"]
+    rows = [pieces.index(piece) for piece, _ in kept]
     words = model.multilingual_encoder.embeddings.word_embeddings.weight
     assert torch.equal(words, encoder["embeddings.word_embeddings.weight"][torch.tensor(rows)])
     decoder = load_file(sources["decoder"] / "model.safetensors")
@@ -84,7 +83,28 @@ def test_the_model_loads_and_holds_the_base_weights(assembled: Path, sources: di
     query = "language_model.layers.0.self_attn.q_proj"
     update = trained[f"{query}.lora_B.weight"].float() @ trained[f"{query}.lora_A.weight"].float() * (8 / RANK)
     expected = decoder["model.layers.0.self_attn.q_proj.weight"] + update
-    torch.testing.assert_close(layer.self_attn.q_proj.weight.detach(), expected)
+    found = layer.self_attn.q_proj.weight.detach()
+    torch.testing.assert_close(found, expected, rtol=0, atol=0.15)  # each factor is rounded in steps of about 0.02
+    assert float((found - expected).norm() / update.norm()) < 0.01
+
+
+def test_trained_matrices_take_8_bits_or_keep_float16(
+    assembled: Path, sources: dict[str, Path], tmp_path: Path
+) -> None:
+    settings = {"vocabulary_size": 60, "layers": 1, "lora_alpha": 8, "code_columns": None}
+    assemble(**sources, out=tmp_path, trained_bits=16, **settings)
+    trained = load_file(sources["trained"])
+    exact, rounded = (load_file(folder / "model.safetensors") for folder in (tmp_path, assembled))
+    for name, part in trained.items():
+        assert torch.equal(exact[name], part)
+        if part.dim() == 2 and name.endswith(".weight"):
+            assert rounded[f"{name}.blocks"].dtype == torch.int8
+            assert rounded[f"{name}.scale"].shape == (len(part), max(1, part.shape[1] // 32))
+        else:
+            assert torch.equal(rounded[name], part)
+    with pytest.raises(ValueError, match="allowed are 8 and 16"):
+        assemble(**sources, out=tmp_path / "never", trained_bits=4, **settings)
+    assert not (tmp_path / "never").exists()
 
 
 def test_frozen_matrices_are_blocks_and_nothing_superfluous_is_stored(assembled: Path) -> None:

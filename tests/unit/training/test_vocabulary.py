@@ -25,6 +25,17 @@ def test_ids_are_contiguous_and_rows_point_to_the_same_pieces() -> None:
         assert AFTER.id_to_token(new) == BEFORE.id_to_token(old)
 
 
+def test_scores_are_rounded_as_asked() -> None:
+    content = {
+        **FULL,
+        "model": {**FULL["model"], "vocab": [[piece, score - 1 / 7] for piece, score in FULL["model"]["vocab"]]},
+    }
+    scores = dict(content["model"]["vocab"])
+    for digits in (2, 3, 6):
+        found = trim_tokenizer(content, size=SIZE, score_digits=digits).tokenizer["model"]["vocab"]
+        assert found == [[piece, round(scores[piece], digits)] for piece, _ in found]
+
+
 def test_special_tokens_stay_and_follow_their_new_ids() -> None:
     assert [AFTER.token_to_id(token) for token in [*SPECIAL, "<mask>"]] == [0, 1, 2, 3, SIZE - 1]
     assert AFTER.encode("ab").ids[0] == 0
