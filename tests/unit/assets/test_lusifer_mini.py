@@ -34,15 +34,17 @@ def test_files_and_size() -> None:
     assert not [name for name in files if name.endswith((".bin", ".pt", ".pkl", ".pth"))]
 
 
-def test_frozen_matrices_are_4_bit_words_are_codes_and_nothing_is_float32() -> None:
+def test_frozen_matrices_are_4_bit_trained_ones_8_words_are_codes_and_nothing_is_float32() -> None:
     with safe_open(DIRECTORY / "model.safetensors", "pt") as weights:
         names = set(weights.keys())
         assert weights.metadata() == {"format": "pt"}
         types = {name: weights.get_slice(name).get_dtype() for name in names}
-    assert set(types.values()) == {"U8", "F16"}
-    assert sum(name.endswith(".blocks") for name in names) == 12 * 6 + 7
+    assert set(types.values()) == {"U8", "I8", "F16"}
+    matrices, on_top = 12 * 6 + 7, 3  # of encoder and language model; connector and projection
+    blocks = [types[name] for name in names if name.endswith(".blocks")]
+    assert (blocks.count("U8"), blocks.count("I8")) == (matrices, 2 * matrices + on_top)
     assert [name for name in names if name.endswith(".codes")] == [f"{WORDS}.codes"]
-    assert sum(".lora_" in name for name in names) == 2 * (12 * 6 + 7)
+    assert sum(".lora_" in name for name in names) == 2 * 2 * matrices
     assert not [name for name in names if "embed_tokens" in name or "lm_head" in name or "pooler" in name]
 
 
