@@ -45,7 +45,7 @@ def program(arguments: Sequence[str] = (), beside: Mapping[str, Register] | None
     none of them.
 
     Args:
-        arguments: what the user typed: where they name a command, it is the only one that is loaded.
+        arguments: what the user typed: where they begin with a command, it is the only one that is loaded.
         beside: commands that are not installed, by their names.
     """
     app = typer.Typer(
@@ -56,7 +56,7 @@ def program(arguments: Sequence[str] = (), beside: Mapping[str, Register] | None
         context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "LUSIRAG"},
     )
     app.callback()(common)
-    command = next((argument for argument in arguments if not argument.startswith("-")), "")
+    command = next((argument for argument in arguments if argument != "--debug"), "")
     if beside and command in beside:
         beside[command](app)
         return app

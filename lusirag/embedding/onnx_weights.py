@@ -118,8 +118,8 @@ def matrix(name: str, stored: StoredTensors, shape: Shape, *, factors: Floats | 
 def add_product(values: Floats, left: Floats, right: Floats) -> None:
     """Add left @ right, (in, r) @ (r, out), to `values` (in, out), a few rows at a time.
 
-    NOTE: OpenBLAS wakes its other threads for a larger product, and they spin long after it: while a model is loaded
-    that takes a core from what else is read at the time, half a second in all.
+    NOTE: OpenBLAS wakes its other threads for a larger product, and they spin long after it, which takes cores from
+    what else is read while a model is loaded.
     """
     rows = max(1, ONE_THREAD // right.size)
     for start in range(0, len(values), rows):

@@ -81,6 +81,7 @@ def test_a_command_is_in_the_module_that_is_named_for_it() -> None:
         app = program(arguments)
         return {str(entry.name) for entry in [*app.registered_commands, *app.registered_groups]}
 
-    assert names() == names("--help") == names("sarch") == {*MODULES, "train"}
+    for whole in ((), ("--help",), ("-h", "search"), ("sarch",)):
+        assert names(*whole) == {*MODULES, "train"}
     for command, module in MODULES.items():
-        assert names("--debug", command) == {other for other, its in MODULES.items() if its == module}
+        assert names(command) == names("--debug", command) == {other for other, its in MODULES.items() if its == module}
