@@ -51,9 +51,11 @@ def measure(index: Index, queries: list[str] | None, target: float | None) -> No
         return
     record = index.measure_recall(queries, target=target)
     if record.milliseconds is not None and record.milliseconds > facts["latency_ms"]:
+        quicker = ["--ann ivf-pq"] if facts["kind"] != "ivf-pq" else []
+        quicker += ["a lower --recall"] if target is not None else []
         note(
             f"a query takes {record.milliseconds:.1f} ms here, more than the {facts['latency_ms']:g} of --latency; "
-            "ivf-pq is quicker, more threads help too"
+            f"what would be quicker: {', '.join([*quicker, 'more threads'])}"
         )
     if target is not None and record.worst < target:
         worst = record.languages[0].language or "unknown"

@@ -45,9 +45,12 @@ def test_storage_and_latency(run: Run, large: Path, tmp_path: Path) -> None:
     built = run("index", large, "--out", out, *options)
     assert built.code == 0, built.err
     assert "HNSW32,SQ8" in built.out
-    assert "ms here, more than the 0 of --latency" in built.err
+    assert "ms here, more than the 0 of --latency; what would be quicker: --ann ivf-pq, more threads\n" in built.err
     facts = run("info", out, "--json").records[0]
     assert (facts["vectors"], facts["ann"]["latency_ms"]) == ("int8", 0)
+    pq = ("--language-field", "lang", "--latency", "0", "--ann", "ivf-pq", "--recall", "0.5")
+    slow = run("index", large, "--out", tmp_path / "pq", *pq)
+    assert "what would be quicker: a lower --recall, more threads\n" in slow.err
     for option, value in (("--vectors", "float16"), ("--latency", "5")):
         other = run("index", large, "--out", out, "--language-field", "lang", option, value)
         assert (other.code, f"was begun with {option}" in other.err) == (2, True)
