@@ -294,7 +294,7 @@ class Index:
         if not queries or not any(part.rows for part in allowed):
             return [[] for _ in queries]
         vectors = None if mode == "lexical" else query_vectors(self.embedder, queries, instruction)
-        terms = None if self._analyser is None or mode == "dense" else self._analyser(queries)
+        terms = None if mode == "dense" or self._analyser is None else self._analyser(queries)
         return search_snapshot(snapshot, allowed, k, vectors=vectors, terms=terms, fusion=fusion)
 
     def search_vectors(

@@ -63,6 +63,15 @@ def test_the_embedded_model_needs_no_torch(command: str, small_index: Path) -> N
     assert ("Everyone has the right" in answer) == (command == "search")
 
 
+def test_a_dense_search_does_not_read_the_whole_vocabulary(small_index: Path) -> None:
+    embedder = Embedder.load("lusifer-mini", runtime="onnx")
+    with Index.open(small_index, embedder, read_only=True) as index:
+        assert index.search("Nani ana haki ya elimu?")
+        assert "tokenizer" not in vars(embedder._tokenizer)
+        assert index.search("right", mode="lexical")
+        assert "tokenizer" in vars(embedder._tokenizer)
+
+
 def test_importing_lusirag_loads_nothing_heavy() -> None:
     program = f"import lusirag, sys; print('LOADED', *sorted(set(sys.modules) & set({HEAVY})))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
