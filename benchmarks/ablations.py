@@ -130,12 +130,16 @@ def unit(embeddings: Tensor) -> Vectors:
 def show(figures: Figures) -> None:
     """Markdown: a row a network, the mean over the sets of each kind of search, each the mean over its languages."""
     print(environment())
-    print("\n| nDCG@10 | " + " | ".join(FAMILIES) + " |")
-    print("|---" * (1 + len(FAMILIES)) + "|")
+    measured = {group for groups in figures.values() for group in groups}
+    families = {
+        name: prefix for name, prefix in FAMILIES.items() if any(group.startswith(prefix) for group in measured)
+    }
+    print("\n| nDCG@10 | " + " | ".join(families) + " |")
+    print("|---" * (1 + len(families)) + "|")
     for name, groups in figures.items():
         means = {group: float(np.mean(list(languages.values()))) for group, languages in groups.items()}
         cells = [
-            np.mean([mean for group, mean in means.items() if group.startswith(prefix)]) for prefix in FAMILIES.values()
+            np.mean([mean for group, mean in means.items() if group.startswith(prefix)]) for prefix in families.values()
         ]
         print(f"| {name} | " + " | ".join(f"{cell:.4f}" for cell in cells) + " |")
 

@@ -22,12 +22,12 @@ from benchmarks.ablations import CHUNK_TOKENS, Figures, show, unit
 from benchmarks.development import Task, add_sampling, measure, read_tasks, score, text_rows
 from benchmarks.sets import require_sets
 from lusirag import Embedder
-from lusirag.embedding.description import Description, read_description
+from lusirag.embedding.description import read_description
 from lusirag.embedding.loading import find_directory
 from lusirag.model import LusiferModel
 from lusirag.model.pooling import mean_over_tokens
 from lusirag.types import Vectors
-from lusirag_training.data.texts import chunked, padded
+from lusirag_training.data.texts import ModelTexts, chunked, padded
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
@@ -58,7 +58,9 @@ def of_shares(model: str, tasks: list[Task], shares: Sequence[float]) -> Figures
     if not network.config.encoder_skip:
         sys.exit(f"{model} has no encoder skip, so its embeddings have one part")
     rows = text_rows(tasks)
-    ids = token_ids(read_description(directory), list(rows))
+    description = read_description(directory)
+    texts = ModelTexts(description.tokenizer(), description.templates)
+    ids = [texts.ids(role, [text])[0] for role, text in rows]
     parts: dict[float, Vectors] = {
         share: np.empty((len(ids), network.config.dimension), np.float32) for share in shares
     }
@@ -71,15 +73,6 @@ def of_shares(model: str, tasks: list[Task], shares: Sequence[float]) -> Figures
         for share in shares:
             parts[share][chunk] = unit(skip + share * added)
     return {f"language model's part, share {share:g}": score(tasks, rows, each) for share, each in parts.items()}
-
-
-def token_ids(description: Description, texts: Sequence[tuple[str, str]]) -> list[list[int]]:
-    """Token ids of texts in the template of their roles."""
-    framed = []
-    for role, text in texts:
-        before, after = description.templates[role].surroundings(None)
-        framed.append(f"{before}{text}{after}")
-    return description.tokenizer()(framed).ids
 
 
 if __name__ == "__main__":

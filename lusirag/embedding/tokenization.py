@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 from tokenizers import Tokenizer
@@ -45,6 +45,8 @@ class TextTokenizer:
 
     def __init__(self, file: Path, *, max_tokens: int, as_published: bool = False) -> None:
         self._file = file
+        self._lock = threading.Lock()
+        self._whole: Tokenizer | None = None
         with self._reading():
             self._content = file.read_bytes()
             self._short = None if as_published else ShortTexts.read(self._content)
@@ -56,15 +58,17 @@ class TextTokenizer:
         self.max_tokens = max_tokens
         self._first, self._last = _special_tokens(frame)
 
-    @cached_property
+    @property
     def tokenizer(self) -> Tokenizer:
         """The whole tokenizer; it neither cuts nor pads. Of a large vocabulary it is made when it is first needed."""
-        with self._reading():
-            tokenizer = Tokenizer.from_str(self._content.decode())
-        tokenizer.no_truncation()
-        tokenizer.no_padding()
-        self._short, self._content = None, b""  # of no more use
-        return tokenizer
+        with self._lock:
+            if self._whole is None:
+                with self._reading():
+                    self._whole = Tokenizer.from_str(self._content.decode())
+                self._whole.no_truncation()
+                self._whole.no_padding()
+                self._short, self._content = None, b""  # of no more use
+            return self._whole
 
     def __call__(self, texts: Sequence[str]) -> TokenizedTexts:
         """Tokenise; the special tokens stay when a text is cut."""

@@ -116,7 +116,7 @@ class Vocabulary:
         piece, score = json.loads(b'["' + self._entries[self._starts[number] : self._ends[number]] + b"]")
         return piece, float(score)
 
-    @property
+    @cached_property
     def longest(self) -> int:
         """No piece has more bytes, so none has more characters."""
         return int((self._ends - self._starts).max()) - len('",0')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -98,18 +99,25 @@ def test_the_whole_vocabulary_is_read_for_long_texts_many_calls_and_who_asks(tmp
     file.unlink()  # what is read later is what the fingerprint was made of
     text = "Kila mtu ana haki ya kupata elimu, na tena: kila mtu."
     before = short([text, "</s>"])
-    assert "tokenizer" not in vars(short)
+    assert short._whole is None
     assert before.truncated == 1
     assert [len(ids) for ids in before.ids] == [12, 6]
     assert before.ids[0][0] == before.ids[1][0] == 0
     assert before.ids[0][-1] == before.ids[1][-1] == 2
     assert long([text, "</s>", "x" * SHORT]).ids[:2] == before.ids
-    assert "tokenizer" in vars(long)
+    assert long._whole is not None
     for _ in range(PATIENCE - 1):
         short(["a"])
-    assert "tokenizer" not in vars(short)
+    assert short._whole is None
     assert short([text, "</s>"]) == before
-    assert "tokenizer" in vars(short)
+    assert short._whole is not None
+
+
+def test_threads_that_ask_at_once_get_one_whole_tokenizer() -> None:
+    text_tokenizer = TextTokenizer(FILE, max_tokens=12)
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda _: text_tokenizer.tokenizer, range(4)))
+    assert {id(tokenizer) for tokenizer in found} == {id(text_tokenizer.tokenizer)}
 
 
 def test_an_embedder_reads_it_when_it_is_asked_for() -> None:
