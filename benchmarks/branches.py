@@ -60,6 +60,7 @@ def of_shares(model: str, tasks: list[Task], shares: Sequence[float]) -> Figures
     rows = text_rows(tasks)
     description = read_description(directory)
     texts = ModelTexts(description.tokenizer(), description.templates)
+    texts.tokenizer.tokenizer  # noqa: B018 - the whole one at once, there are many texts
     ids = [texts.ids(role, [text])[0] for role, text in rows]
     parts: dict[float, Vectors] = {
         share: np.empty((len(ids), network.config.dimension), np.float32) for share in shares

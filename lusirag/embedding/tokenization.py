@@ -77,7 +77,7 @@ class TextTokenizer:
         room = self.max_tokens - len(self._first) - len(self._last)
         plain = [self._special_in_text.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text) for text in texts]
         short = self._short
-        if short is not None and short.calls < PATIENCE and sum(map(len, plain)) <= SHORT:
+        if short is not None and short.characters < PATIENCE and sum(map(len, plain)) <= SHORT:
             bare = short(plain)
         else:
             bare = [found.ids for found in self.tokenizer.encode_batch_fast(plain, add_special_tokens=False)]
