@@ -111,6 +111,12 @@ def test_a_finished_run_is_not_run_again(world: Path, tmp_path: Path) -> None:
     assert run_stage(config, restart=True).resumed_at == 0
 
 
+def test_all_checkpoints_stay_where_a_recipe_says_so(world: Path, tmp_path: Path) -> None:
+    run = {"output": str(tmp_path / "run"), "save_every": 2, "keep": "all"}
+    run_stage(contrastive(world, run=run, optimization={"max_steps": 6}))
+    assert [folder.name for folder in checkpoints(tmp_path / "run")] == ["checkpoint-2", "checkpoint-4", "checkpoint-6"]
+
+
 def test_a_half_written_checkpoint_is_passed_over(world: Path, tmp_path: Path) -> None:
     config = contrastive(world, run={"output": str(tmp_path / "run")}, optimization={"max_steps": 4})
     run_stage(config)

@@ -200,6 +200,7 @@ class RunSection:
         output: folder of the run. seed: of everything random.
         device: "auto" or "cpu".
         log_every, save_every: steps.
+        keep: which checkpoints stay, "best_and_last" or "all".
         workers: processes that tokenise ahead; 0 for none.
     """
 
@@ -208,4 +209,5 @@ class RunSection:
     device: Literal["auto", "cpu"] = "auto"
     log_every: Count = 10
     save_every: Count = 500
+    keep: Literal["best_and_last", "all"] = "best_and_last"
     workers: Annotated[int, Field(ge=0)] = 0

@@ -101,6 +101,7 @@ def run_stage(config: StageConfig, *, restart: bool = False, progress: Progress 
         evaluate_now=(lambda: evaluate(stage.network, stage.texts, sets, device=arguments.device)) if sets else None,
         best=config.evaluation.best,
         progress=progress,
+        keep_all=config.run.keep == "all",
     )
     if resume is not None:
         trainer.take_up(resume)

@@ -55,7 +55,16 @@ def require_same_recipe(folder: Path, config: StageConfig) -> None:
         InvalidArgumentError: names what differs.
     """
     before, now = _flat(asdict(read_recipe(folder))), _flat(asdict(config))
-    free = ("run.output", "run.log_every", "run.workers", "run.device", "run.save_every", "evaluation.", "model.local")
+    free = (
+        "run.output",
+        "run.log_every",
+        "run.workers",
+        "run.device",
+        "run.save_every",
+        "run.keep",
+        "evaluation.",
+        "model.local",
+    )
     different = [
         f"{name} was {before.get(name)!r} and is {now.get(name)!r}"
         for name in sorted(before.keys() | now.keys())

@@ -37,6 +37,7 @@ class StageTrainer(Trainer):
         steps: this process's batches. objective: what a step computes.
         evaluate_now: figures of the development sets; None for no evaluation.
         best: the figure by which the best checkpoint is chosen.
+        keep_all: keep the other checkpoints than the best and the last one, too.
         progress: gets each log record.
     """
 
@@ -51,6 +52,7 @@ class StageTrainer(Trainer):
         evaluate_now: Evaluate | None,
         best: str,
         progress: Progress | None,
+        keep_all: bool = False,
     ) -> None:
         super().__init__(model=model, args=arguments, train_dataset=steps, eval_dataset={} if evaluate_now else None)
         self.remove_callback(PrinterCallback)
@@ -58,6 +60,7 @@ class StageTrainer(Trainer):
         self.objective = objective
         self.evaluate_now = evaluate_now
         self.best = best
+        self.keep_all = keep_all
         self.progress = progress
         self._figures: dict[str, float] = {}
         self._tokens, self._steps_summed = 0, 0
@@ -148,14 +151,15 @@ class StageTrainer(Trainer):
         save_weights(Path(output_dir or self.args.output_dir), trained)
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        """Let the Trainer write a checkpoint, then mark it as whole and remove older ones."""
+        """Let the Trainer write a checkpoint, then mark it as whole and remove those that are not to be kept."""
         super()._save_checkpoint(model, trial)
         self.accelerator.wait_for_everyone()
         if self.is_world_process_zero():
             run = Path(self.args.output_dir)
             folder = run / f"checkpoint-{self.state.global_step}"
             mark_complete(folder, step=self.state.global_step, figures=self._latest)
-            remove_others(run, best=self.best)
+            if not self.keep_all:
+                remove_others(run, best=self.best)
         self.accelerator.wait_for_everyone()
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
