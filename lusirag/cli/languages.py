@@ -5,17 +5,13 @@ from __future__ import annotations
 import dataclasses
 
 from lusirag.cli.console import note, output, show_table, write_json
-from lusirag.embedding.tokenizer_only import TokenizerOnly
+from lusirag.cli.options import tokenizer_loader
 from lusirag.index import Index, LanguageStatistics
 
 
 def show_languages(directory: str, *, sample: int | None, as_json: bool) -> None:
     """Show the report; the model's weights are not loaded for it."""
-
-    def load(name: str, dimension: int | None) -> TokenizerOnly:
-        return TokenizerOnly.load(name, dimension=dimension)
-
-    with Index.open(directory, load, read_only=True) as index:
+    with Index.open(directory, tokenizer_loader, read_only=True) as index:
         report = index.language_report(sample=sample)
     if as_json:
         write_json(dataclasses.asdict(report) | {"warnings": report.warnings})

@@ -13,6 +13,7 @@ from lusirag.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     from lusirag.embedding import Embedder
+    from lusirag.embedding.tokenizer_only import TokenizerOnly
 
 
 class OnError(StrEnum):
@@ -129,6 +130,13 @@ def on_devices(device: str | None) -> dict[str, Any]:
     if device is None or "," not in device:
         return {"device": device}
     return {"devices": [name.strip() for name in device.split(",") if name.strip()]}
+
+
+def tokenizer_loader(name: str, dimension: int | None) -> TokenizerOnly:
+    """Read the tokenizer of an index's model, from the recorded name, for what needs no vectors."""
+    from lusirag.embedding.tokenizer_only import TokenizerOnly
+
+    return TokenizerOnly.load(name, dimension=dimension)
 
 
 def model_loader(

@@ -22,6 +22,7 @@ from lusirag.cli.options import (
     Where,
     as_filter,
     model_loader,
+    tokenizer_loader,
 )
 
 if TYPE_CHECKING:
@@ -67,7 +68,8 @@ def search(
     """Search an index."""
     from lusirag.index import Index
 
-    load = model_loader(runtime=runtime, device=device, dtype=dtype)
+    # Words in common are found by the tokenizer alone, however large the model is.
+    load = tokenizer_loader if mode is Mode.LEXICAL else model_loader(runtime=runtime, device=device, dtype=dtype)
     with Index.open(directory, load, read_only=True) as index:
         if not index.complete:
             note("this index is not complete: `lusirag index` was interrupted; run it again to continue")

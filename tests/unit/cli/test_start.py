@@ -72,6 +72,16 @@ def test_a_dense_search_does_not_read_the_whole_vocabulary(small_index: Path) ->
         assert embedder._tokenizer._whole is not None
 
 
+def test_a_lexical_search_loads_the_tokenizer_and_no_model(small_index: Path) -> None:
+    arguments = ["search", str(small_index), "RIGHT", "--mode", "lexical", "--json"]
+    unused = ("torch", "transformers", "onnxruntime", "lusirag.embedding.onnx_runtime", "faiss")
+    program = PROGRAM.format(arguments=arguments, heavy=unused)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    answer, loaded = done.stdout.splitlines()
+    assert "Everyone has the right" in answer
+    assert loaded.split() == ["LOADED"]
+
+
 def test_importing_lusirag_loads_nothing_heavy() -> None:
     program = f"import lusirag, sys; print('LOADED', *sorted(set(sys.modules) & set({HEAVY})))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
