@@ -1,7 +1,8 @@
 """nDCG@10 on the development sets: X to English, English to X, mixed pools, English alone, questions in their language.
 
-    python -m benchmarks.development --encoder DIR                      # lusifer-mini beside its encoder
-    python -m benchmarks.development --model runs/model --encoder DIR --queries 0 --documents 0     # nothing sampled
+    python -m benchmarks.development --encoder DIR              # lusifer-mini beside its encoder
+    python -m benchmarks.development --model runs/model --encoder DIR --queries 0 --documents 0  # nothing sampled
+    python -m benchmarks.development --encoder DIR --search en2en --search qa  # some searches
 
 DIR is multilingual-e5-small as a transformers directory: the encoder alone, with its whole vocabulary. All are run by
 the same runtime, onnxruntime in 8 bits where a model has that form. By default at most 300 queries and 600 documents a
@@ -53,9 +54,13 @@ def main() -> None:
     parser.add_argument("--model", action="append", help="name or directory; several times (default: lusifer-mini)")
     parser.add_argument("--encoder", type=Path, help="multilingual-e5-small as a transformers directory")
     parser.add_argument("--peer", action="append", choices=PACKAGES, help="another model, from its package")
+    parser.add_argument("--search", action="append", help="only those whose name begins so, as en2en; several times")
     add_sampling(parser, queries=300, documents=600)
     options = parser.parse_args()
-    tasks = list(read_tasks(require_sets(), queries=options.queries or None, documents=options.documents or None))
+    every = read_tasks(require_sets(), queries=options.queries or None, documents=options.documents or None)
+    tasks = [task for task in every if task.group.startswith(tuple(options.search or [""]))]
+    if not tasks:
+        sys.exit(f"no search begins with {' or '.join(options.search)}; try x2en, en2x, mixed, en2en or qa")
     print(f"{len(tasks)} tasks, {sum(len(task.queries) for task in tasks):,} queries", file=sys.stderr)
     figures: dict[str, dict[str, dict[str, float]]] = {}
     with tempfile.TemporaryDirectory() as temporary:
@@ -167,6 +172,8 @@ def show(figures: dict[str, dict[str, dict[str, float]]], *, languages_of: str =
     for group in groups:
         means = (float(np.mean(list(figures[name][group].values()))) for name in names)
         print(f"| {group} | " + " | ".join(f"{mean:.4f}" for mean in means) + " |")
+    if languages_of not in groups:
+        return
     print(f"\n| {languages_of} | " + " | ".join(names) + " |")
     print("|---" * (1 + len(names)) + "|")
     for language in figures[names[0]][languages_of]:
