@@ -41,8 +41,12 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
     return write
 
 
-def assert_near(ours: Tensor, theirs: Tensor, tolerance: float = 1e-5) -> None:
-    torch.testing.assert_close(ours, theirs, atol=tolerance, rtol=0)
+def assert_near(ours: Tensor, theirs: Tensor, tolerance: float = 1e-5, *, case: str = "") -> None:
+    """NOTE: of an mT5 encoder, whose attention is not scaled, the stored float32 numbers are themselves further from
+    what float64 gives (2.0 times the tolerance of gradients, 1.2 times that of embeddings) than the reference allows;
+    which processor stays within it is chance. A mistake moves embeddings by 0.02 and more."""
+    rounding = 2.5 if "_mt5_" in case else 1.0
+    torch.testing.assert_close(ours, theirs, atol=rounding * tolerance, rtol=0)
 
 
 @torch.inference_mode()
@@ -52,17 +56,17 @@ def test_every_stage(case: str, checkpoint: Callable[[str], Path]) -> None:
     theirs = tensors(case, "io.safetensors")
     ids, mask = theirs["enc.input_ids"], theirs["enc.attention_mask"]
     encoded = model.encode(ids, mask)
-    assert_near(encoded, theirs["enc.universal_learner_last_hidden"])
+    assert_near(encoded, theirs["enc.universal_learner_last_hidden"], case=case)
     connected, connected_mask = model.connector(encoded, mask)
-    assert_near(connected, theirs["enc.connector_output"])
+    assert_near(connected, theirs["enc.connector_output"], case=case)
     assert torch.equal(connected_mask, theirs["enc.encoder_attention_mask"])
-    assert_near(model.understand(encoded, mask)[0], theirs["enc.encoder_last_hidden"])
+    assert_near(model.understand(encoded, mask)[0], theirs["enc.encoder_last_hidden"], case=case)
     output = model(ids, mask)
     pooled = "enc.pooled" if "enc.pooled" in theirs else "enc.latent_output"
-    assert_near(output.pooled, theirs[pooled])
-    assert_near(output.embeddings, theirs["enc.reps"])
+    assert_near(output.pooled, theirs[pooled], case=case)
+    assert_near(output.embeddings, theirs["enc.reps"], case=case)
     wider = model(theirs["encpad16.input_ids"], theirs["encpad16.attention_mask"])
-    assert_near(wider.embeddings, theirs["encpad16.reps"])
+    assert_near(wider.embeddings, theirs["encpad16.reps"], case=case)
 
 
 @torch.inference_mode()
@@ -72,8 +76,12 @@ def test_ours_gives_padded_rows_what_the_published_code_gives_rows_alone(
 ) -> None:
     model = LusiferModel.from_published(checkpoint(case))
     theirs = tensors(case, "io.safetensors")
-    assert_near(model(theirs["enc.input_ids"], theirs["enc.attention_mask"]).embeddings, theirs["solo.reps"])
-    assert_near(model(theirs["encpad16.input_ids"], theirs["encpad16.attention_mask"]).embeddings, theirs["solo.reps"])
+    assert_near(model(theirs["enc.input_ids"], theirs["enc.attention_mask"]).embeddings, theirs["solo.reps"], case=case)
+    assert_near(
+        model(theirs["encpad16.input_ids"], theirs["encpad16.attention_mask"]).embeddings,
+        theirs["solo.reps"],
+        case=case,
+    )
 
 
 @torch.inference_mode()
@@ -82,7 +90,7 @@ def test_merged_adapters_give_the_same_embeddings(case: str, checkpoint: Callabl
     theirs = tensors(case, "io.safetensors")
     model = LusiferModel.from_published(checkpoint(case), merge_adapters=True)
     assert not any("lora" in name for name, _ in model.named_parameters())
-    assert_near(model(theirs["enc.input_ids"], theirs["enc.attention_mask"]).embeddings, theirs["solo.reps"])
+    assert_near(model(theirs["enc.input_ids"], theirs["enc.attention_mask"]).embeddings, theirs["solo.reps"], case=case)
 
 
 @torch.inference_mode()
@@ -97,11 +105,11 @@ def test_the_alignment_loss(case: str, checkpoint: Callable[[str], Path]) -> Non
             theirs.get(f"lm_{target}.lm_labels"),
         )
         output = model(theirs["enc.input_ids"], theirs["enc.attention_mask"], *words)
-        assert_near(output.loss[None], theirs[f"lm_{target}.loss"], 5e-6)
+        assert_near(output.loss[None], theirs[f"lm_{target}.loss"], 5e-6, case=case)
         wider = model(theirs["encpad16.input_ids"], theirs["encpad16.attention_mask"], *words)
-        assert_near(wider.loss[None], theirs[f"lm_{target}_pad16.loss"], 5e-6)
+        assert_near(wider.loss[None], theirs[f"lm_{target}_pad16.loss"], 5e-6, case=case)
         if target == "bos":
-            assert_near(output.logits, theirs["lm_bos.logits"], 5e-5)
+            assert_near(output.logits, theirs["lm_bos.logits"], 5e-5, case=case)
 
 
 @pytest.mark.parametrize("case", cases_with("grads.safetensors"))
@@ -116,7 +124,7 @@ def test_gradients(case: str, kind: str, checkpoint: Callable[[str], Path]) -> N
     else:
         words = (theirs[f"lm_bos.{name}"] for name in ("llm_input_ids", "llm_attention_mask", "lm_labels"))
         value = model(ids, mask, *words).loss
-    assert_near(value.detach()[None], gradients[f"{kind}.value"].view(1), 1e-5)
+    assert_near(value.detach()[None], gradients[f"{kind}.value"].view(1), 1e-5, case=case)
     value.backward()
 
     ours = {name_in_files(name): parameter for name, parameter in model.network.named_parameters()}
@@ -127,7 +135,7 @@ def test_gradients(case: str, kind: str, checkpoint: Callable[[str], Path]) -> N
         name = our_name(published)
         if published == key or name is None or name.endswith(WITHOUT_GRADIENT):
             continue
-        assert_near(ours[name].grad, gradient, 2e-5 * gradient.abs().max().item())
+        assert_near(ours[name].grad, gradient, 2e-5 * gradient.abs().max().item(), case=case)
         compared += 1
     assert compared >= 10
 
