@@ -123,7 +123,7 @@ def measure(networks: dict[str, LusiferModel], texts: ModelTexts, tasks: list[Ta
 
 def unit(embeddings: Tensor) -> Vectors:
     """Rows of unit length."""
-    vectors: Vectors = nn.functional.normalize(embeddings.float(), dim=1).numpy()
+    vectors: Vectors = nn.functional.normalize(embeddings.float(), dim=1).cpu().numpy()
     return vectors
 
 

@@ -23,8 +23,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.ablations import CHUNK_TOKENS, Figures, show
+from benchmarks.ablations import CHUNK_TOKENS, Figures, show, unit
 from benchmarks.development import Task, add_sampling, measure, read_tasks, score, text_rows
+from benchmarks.development import show as show_searches
 from benchmarks.sets import environment, require_sets
 from lusirag import Embedder
 from lusirag.embedding.description import read_description
@@ -64,7 +65,7 @@ def main() -> None:
     if options.beside:
         figures[options.beside] = measure(Embedder.load(options.beside, runtime="torch", dtype="float32"), tasks)
     show(figures)
-    print_groups(figures)
+    show_searches(figures)
     if options.json:
         options.json.write_text(json.dumps({"environment": environment(), "figures": figures}, indent=1), "utf-8")
 
@@ -120,18 +121,8 @@ def of_shares(
             hidden, wide = network.understand(encoded, mask)
             added: Tensor = network.projection(network.pooler(hidden, wide)).float()
         for share in shares:
-            parts[share][chunk] = nn.functional.normalize(skip + share * added, dim=1).cpu().numpy()
+            parts[share][chunk] = unit(skip + share * added)
     return {share: score(tasks, rows, each) for share, each in parts.items()}
-
-
-def print_groups(figures: Figures) -> None:
-    """Markdown: a row for each search, the mean over its languages."""
-    groups = list(next(iter(figures.values())))
-    print("\n| nDCG@10 | " + " | ".join(figures) + " |")
-    print("|---" * (1 + len(figures)) + "|")
-    for group in groups:
-        means = (float(np.mean(list(found[group].values()))) for found in figures.values())
-        print(f"| {group} | " + " | ".join(f"{mean:.4f}" for mean in means) + " |")
 
 
 if __name__ == "__main__":
