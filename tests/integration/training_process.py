@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from lusirag.errors import LusiragError
-from lusirag_training.distributed import gather_candidates, largest
+from lusirag_training.distributed import end_done_process, gather_candidates, largest
 from lusirag_training.gradient_cache import cached_backward, chunk_slices
 from lusirag_training.losses import Candidates, ContrastiveLoss, FalseNegatives
 
@@ -130,7 +130,7 @@ def main(folder: Path, rank: int, world: int, cases: dict[str, dict[str, Any]]) 
         except LusiragError as error:
             (folder / f"{name}.{rank}.error").write_text(str(error), encoding="utf-8")
     dist.barrier()  # who leaves first must not break what another still receives
-    dist.destroy_process_group()
+    end_done_process()
 
 
 if __name__ == "__main__":

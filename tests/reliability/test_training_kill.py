@@ -25,6 +25,7 @@ from tests.training_world import recipe, write_world
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = Path(__file__).with_name("trainer_process.py")
+RUN = ["-m", "lusirag_training", "contrast", "--config"]
 ENVIRONMENT = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'training'}", "OMP_NUM_THREADS": "1"}
 
 
@@ -90,7 +91,7 @@ def test_two_processes_train_what_one_trains(world: Path, tmp_path: Path) -> Non
         )
         launch = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}"]
         subprocess.run(
-            [*launch, f"--master-port={free_port()}", str(PROGRAM), str(written(folder, values))],
+            [*launch, f"--master-port={free_port()}", *RUN, str(written(folder, values))],
             env=ENVIRONMENT,
             check=True,
             capture_output=True,

@@ -1,4 +1,4 @@
-"""A training run in a process of its own, to be killed or to share batches: python trainer_process.py RECIPE.json."""
+"""A training run in a process of its own, to be killed: python trainer_process.py RECIPE.json."""
 
 from __future__ import annotations
 

@@ -7,7 +7,13 @@ import sys
 
 from lusirag.cli.main import main
 from lusirag_training.cli import register
+from lusirag_training.distributed import end_done_process
 
 if __name__ == "__main__":
     sys.argv.insert(1, "train")
-    main({"train": register})
+    try:
+        main({"train": register})
+    except SystemExit as end:
+        if end.code:
+            raise
+    end_done_process()

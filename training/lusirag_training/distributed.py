@@ -8,7 +8,10 @@ multiplies by the number of processes first.
 
 from __future__ import annotations
 
-from typing import Any
+import atexit
+import os
+import sys
+from typing import Any, NoReturn
 
 import torch
 import torch.distributed as dist
@@ -128,6 +131,21 @@ def _exchangeable(column: Tensor) -> Tensor:
 def several() -> bool:
     """Whether this is one of several processes that train together."""
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+def end_done_process() -> NoReturn:
+    """End a process that is done, one of several or not, with the code 0 and without taking the interpreter apart.
+
+    DistributedDataParallel keeps gloo's threads alive after the group is gone. One that lets go of a tensor while the
+    interpreter is taken apart aborts the process (pytorch/pytorch issue 190489), and a launcher then reports a run as
+    failed whose every file is written.
+    """
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _headers(candidates: Candidates) -> list[list[int]]:

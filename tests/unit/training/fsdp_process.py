@@ -12,6 +12,7 @@ from pathlib import Path
 from lusirag_training.config import ContrastiveConfig
 from lusirag_training.config.reading import parse
 from lusirag_training.data.steps import Share
+from lusirag_training.distributed import end_done_process
 from lusirag_training.trainer import running
 
 if __name__ == "__main__":
@@ -20,3 +21,4 @@ if __name__ == "__main__":
     running.share_of_process = lambda: Share(0, 2)
     recipe = json.loads(Path(sys.argv[1]).read_text("utf-8"))
     running.run_stage(parse(recipe, ContrastiveConfig, origin="test"))
+    end_done_process()
