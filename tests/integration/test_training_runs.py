@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from lusirag import Embedder
 from lusirag.errors import InvalidArgumentError, ModelError
 from lusirag_training.config import ContrastiveConfig
+from lusirag_training.trainer import objectives
 from lusirag_training.trainer.checkpoints import MARKER, best_checkpoint, checkpoints
 from lusirag_training.trainer.exporting import export_run
 from lusirag_training.trainer.records import read_records
@@ -140,15 +141,27 @@ def test_a_folder_of_something_else_is_left_alone(world: Path, tmp_path: Path) -
     assert (tmp_path / "letters.txt").read_text("utf-8") == "dear"
 
 
-def test_chunks_change_memory_and_not_the_result(world: Path, tmp_path: Path) -> None:
+def test_chunks_and_passes_change_memory_and_not_the_result(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     curves = []
-    for chunk_tokens in (50, 100_000):
-        folder = tmp_path / str(chunk_tokens)
+    for chunk_tokens, pass_tokens in ((100_000, 100_000), (50, 100_000), (100_000, 50), (120, 30)):
+        monkeypatch.setattr(objectives, "CPU_TOKENS", pass_tokens)
+        folder = tmp_path / f"{chunk_tokens}-{pass_tokens}"
         trainable = {"lora": {"dropout": 0.0}}
         options = {"chunk_tokens": chunk_tokens, "learning_rate": 1e-4}
         run_stage(contrastive(world, run={"output": str(folder)}, trainable=trainable, optimization=options))
         curves.append(losses(folder))
-    np.testing.assert_allclose(curves[0], curves[1], rtol=1e-4)
+    for curve in curves[1:]:
+        np.testing.assert_allclose(curve, curves[0], rtol=1e-4)
+
+
+def test_a_cpu_takes_a_chunk_in_passes_and_several_processes_take_it_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths, cpu = [2000, 1500, 1500, 1000, 900, 10], torch.device("cpu")
+    assert [list(rows) for rows in objectives.passes(lengths, device=cpu)] == [[0, 1], [2, 3], [4, 5]]
+    assert [list(rows) for rows in objectives.passes(lengths, device=torch.device("cuda"))] == [[0, 1, 2, 3, 4, 5]]
+    monkeypatch.setattr(objectives, "several", lambda: True)
+    assert [list(rows) for rows in objectives.passes(lengths, device=cpu)] == [[0, 1, 2, 3, 4, 5]]
 
 
 def test_both_stages_and_export(world: Path, tmp_path: Path) -> None:
