@@ -18,6 +18,7 @@ from lusirag.errors import InvalidArgumentError
 from lusirag_training.config import StageConfig
 from lusirag_training.data.steps import Share
 from lusirag_training.trainer.assembly import Stage, assemble
+from lusirag_training.trainer.attention import attend_in_float32
 from lusirag_training.trainer.checkpoints import NAME, checkpoints, read_weights
 from lusirag_training.trainer.development import evaluate, read_sets
 from lusirag_training.trainer.precision import with_precision
@@ -78,6 +79,8 @@ def run_stage(config: StageConfig, *, restart: bool = False, progress: Progress 
         )
     sets = read_sets(config.evaluation.sets, limit=config.evaluation.limit)
     stage = assemble(config, share=share)
+    if config.optimization.precision == "bfloat16" and arguments.device.type == "cpu":
+        attend_in_float32(stage.network)
     count = _steps(stage, config)
     resume = _last(folder)
     if resume is not None:
