@@ -57,7 +57,7 @@ def main() -> None:
             cold = timed(lambda: index.search_vectors(queries(1), K, where={"rare": 7}), [])
             flat = faiss.IndexFlatIP(DIMENSION)
             for segment in index._snapshot.segments:
-                flat.add(segment.vectors)
+                flat.add(segment.vectors.take())
             for query in queries(options.rounds + 3):
                 ask(index, flat, query[None], seconds)
             segments = index.info()["segments"]
