@@ -38,7 +38,7 @@ class RandomVectors:
     def __init__(self, embedder: Embedder) -> None:
         self.name, self.fingerprint = embedder.name, embedder.fingerprint
         self.dimension, self.max_tokens = embedder.dimension, embedder.max_tokens
-        self.tokenizer = getattr(embedder, "tokenizer", None)  # if any, so that the index has its lexical part, as a user's has
+        self.tokenizer = getattr(embedder, "tokenizer", None)  # for a lexical part, as a user's index has
         self._random = np.random.default_rng(0)
 
     def encode_queries(self, texts: Sequence[str], *, instruction: str | None = None) -> Vectors:
