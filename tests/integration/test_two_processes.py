@@ -119,5 +119,27 @@ def test_batches_of_different_kinds_are_named_on_every_process_and_nothing_hangs
         assert "one data set" in said
 
 
+def test_a_done_process_runs_its_exit_functions_and_flushes() -> None:
+    script = (
+        "import atexit, sys\n"
+        "from lusirag_training.distributed import end_done_process\n"
+        "atexit.register(lambda: sys.stdout.write('left'))\n"
+        "sys.stdout.write('done, ')\n"
+        "end_done_process()\n"
+        "sys.stdout.write('never')\n"
+    )
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'training'}"}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=150)
+    assert (done.returncode, done.stdout) == (0, "done, left"), done.stderr
+
+
+def test_the_launched_command_fails_with_its_own_code(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "lusirag_training", "contrast", "--config", str(tmp_path / "none.yaml")]
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'training'}"}
+    failed = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=150)
+    assert failed.returncode == 2
+    assert "none.yaml" in failed.stderr
+
+
 def relative(ours: Tensor, expected: Tensor) -> float:
     return float((ours - expected).norm() / expected.norm())

@@ -139,7 +139,7 @@ class OptimizationSection:
     Args:
         batch_size: examples a step, of all processes together.
         chunk_tokens: most tokens, padding included, whose activations one process holds at once; memory, not the
-            result, depends on it. A batch that has more goes through the network twice.
+            result, depends on it. In stage 2 a batch that has more goes through the network twice.
         learning_rate, weight_decay, betas, epsilon: of AdamW.
         schedule: after the warm-up: "cosine" or "linear" down to `least_learning_rate` (a share), or "constant".
         warmup: steps, or a share of all steps when below 1.
