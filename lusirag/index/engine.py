@@ -17,11 +17,15 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _THREADS = "lusirag search"
+_TURNS = 4  # of each thread, when there are many items: one that is late with a turn holds up little
 _pools: dict[int, ThreadPoolExecutor] = {}  # by process, as no thread survives a fork
 
 
 def in_threads(run: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """Do something for each item, in as many threads as FAISS may use; within that, one after another."""
+    """Do something for each item, in as many threads as FAISS may use; within that, one after another.
+
+    Many items are handed out some at a time, so that a short task is not outweighed by handing it out.
+    """
     items = list(items)
     inside = threading.current_thread().name.startswith(_THREADS)
     if inside or len(items) < 2 or (threads := load_faiss().omp_get_max_threads()) == 1:
@@ -29,7 +33,10 @@ def in_threads(run: Callable[[Item], Result], items: Iterable[Item]) -> list[Res
     process = os.getpid()
     if process not in _pools:
         _pools.setdefault(process, ThreadPoolExecutor(threads, _THREADS))
-    return list(_pools[process].map(run, items))
+    size = max(1, len(items) // (_TURNS * threads))
+    parts = [items[start : start + size] for start in range(0, len(items), size)]
+    done = _pools[process].map(lambda part: [run(item) for item in part], parts)
+    return [result for part in done for result in part]
 
 
 def load_faiss() -> Any:

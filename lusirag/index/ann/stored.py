@@ -113,19 +113,14 @@ class StoredStructure:
             parameters = self._unfiltered[settings] = _parameters(faiss, self._index, settings, 1.0, None)
 
         # NOTE: FAISS holds bare pointers to the selector and the bitmap; this function keeps both alive.
-        def find(queries: Vectors, m: int) -> tuple[Vectors, Rows]:
-            scores, rows = self._search(queries, m, parameters)
+        def on_cpu(queries: Vectors, m: int) -> tuple[Vectors, Rows]:
+            scores, rows = search(queries, m, parameters)
             if selector is not None and not self._selects:
                 rows = np.where((allowed[rows >> 3] >> (rows & 7).astype(np.uint8)) & 1 > 0, rows, -1)
             return np.where(rows < 0, -np.inf, scores * self._sign), rows
 
-        def find_each(queries: Vectors, m: int) -> tuple[Vectors, Rows]:
-            found = in_threads(lambda query: find(query[None], m), queries)
-            scores, rows = zip(*found, strict=True)
-            return np.concatenate(scores), np.concatenate(rows)
-
         # NOTE: lists are chosen, and fast-scan codes compared, a little differently for a query in company.
-        on_cpu = find if self.factory.startswith("HNSW") else find_each
+        search = self._search if self.factory.startswith("HNSW") else self._search_each
         resident = self._resident
         if resident is None or settings.nprobe * self._rows > gpu.MOST * count:
             return on_cpu
@@ -148,6 +143,10 @@ class StoredStructure:
                 self._selects = False
         plain: tuple[Any, Rows] = self._index.search(queries, m)
         return plain
+
+    def _search_each(self, queries: Vectors, m: int, parameters: Any) -> tuple[Any, Rows]:
+        scores, rows = zip(*in_threads(lambda query: self._search(query[None], m, parameters), queries), strict=True)
+        return np.concatenate(scores), np.concatenate(rows)
 
 
 def _parameters(faiss: Any, index: Any, settings: SearchSettings, factor: float, selector: Any) -> Any:

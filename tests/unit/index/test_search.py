@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -81,6 +82,20 @@ def test_threads_are_not_waited_for_by_threads(four_threads: None) -> None:
     )
     assert all(len(set(inner)) == 1 for inner in names)
     assert engine.in_threads(abs, [-3]) == [3]
+
+
+@pytest.mark.parametrize("count", [2, 15, 16, 17, 33, 1000])
+def test_threads_share_many_items_and_keep_their_order(four_threads: None, count: int) -> None:
+    done: list[tuple[int, str]] = []
+
+    def run(item: int) -> int:
+        time.sleep(0.01 if item < 40 else 0)  # so that no thread does all before another begins
+        done.append((item, threading.current_thread().name))
+        return -item
+
+    assert engine.in_threads(run, range(count)) == [-item for item in range(count)]
+    assert sorted(item for item, _ in done) == list(range(count))
+    assert 1 < len({name for _, name in done}) <= 4
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="only where processes fork")
