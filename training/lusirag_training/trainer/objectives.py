@@ -56,6 +56,15 @@ class Objective(Protocol[Batch]):
             network: as the Trainer wrapped it. backward: of accelerate. no_sync: where gradients are not exchanged.
         """
 
+    def lengths(self, batch: Batch) -> list[int]:
+        """Tokens of each row that goes through the network."""
+
+    def forward(self, network: Any, batch: Batch, rows: Sequence[int], *, device: torch.device) -> Tensor:
+        """One pass of some rows through the network, with the graph of their gradient."""
+
+    def most_tokens(self, *, device: torch.device) -> int:
+        """Tokens, padding included, whose graph is kept at once."""
+
 
 @dataclass(frozen=True, slots=True)
 class ContrastiveObjective:
@@ -78,8 +87,7 @@ class ContrastiveObjective:
         self, network: Any, batch: ContrastiveBatch, *, device: torch.device, backward: Backward, no_sync: NoSync
     ) -> Outcome:
         """See `Objective`."""
-        texts: Ids = [*batch.queries, *batch.documents]
-        lengths = [len(row) for row in texts]
+        lengths = self.lengths(batch)
         chunks = chunked(lengths, chunk_tokens=self.chunk_tokens)
         if self.equal_chunks:
             chunks = chunked(lengths, chunk_tokens=self.chunk_tokens, at_least=largest(len(chunks), device=device))
@@ -90,11 +98,10 @@ class ContrastiveObjective:
         seen: dict[str, float] = {}
 
         def embed(chunk: list[int]) -> Tensor:
-            parts = []
-            for rows in passes([lengths[row] for row in chunk], device=device):
-                ids, mask = padded([texts[chunk[row]] for row in rows], padding_id=self.padding_id, device=device)
-                parts.append(network(input_ids=ids, attention_mask=mask).embeddings)
-            return torch.cat(parts)
+            parts = passes([lengths[row] for row in chunk], device=device)
+            return torch.cat(
+                [self.forward(network, batch, [chunk[row] for row in part], device=device) for part in parts]
+            )
 
         def measure(vectors: Tensor) -> Tensor:
             ordered = vectors[unsorted.to(vectors.device)]  # (B + M, D)
@@ -118,6 +125,22 @@ class ContrastiveObjective:
 
         loss = cached_backward(embed, chunks, measure, backward=backward, no_sync=no_sync)
         return Outcome(loss, sum(lengths), seen)
+
+    def lengths(self, batch: ContrastiveBatch) -> list[int]:
+        """Tokens of each query, then of each document."""
+        return [len(row) for row in (*batch.queries, *batch.documents)]
+
+    def forward(self, network: Any, batch: ContrastiveBatch, rows: Sequence[int], *, device: torch.device) -> Tensor:
+        """Embeddings (rows, O)."""
+        texts: Ids = [*batch.queries, *batch.documents]
+        ids, mask = padded([texts[row] for row in rows], padding_id=self.padding_id, device=device)
+        embeddings: Tensor = network(input_ids=ids, attention_mask=mask).embeddings
+        return embeddings
+
+    def most_tokens(self, *, device: torch.device) -> int:
+        """A chunk, in one pass or several."""
+        del device
+        return self.chunk_tokens
 
     def _teach(self, batch: ContrastiveBatch, device: torch.device) -> dict[str, Tensor]:
         if self.teachers is None:
@@ -160,8 +183,7 @@ class AlignmentObjective:
         self, network: Any, batch: AlignmentBatch, *, device: torch.device, backward: Backward, no_sync: NoSync
     ) -> Outcome:
         """See `Objective`."""
-        lengths = [len(source) + len(target) for source, target in zip(batch.sources, batch.targets, strict=True)]
-        most = min(self.chunk_tokens, CPU_TOKENS) if device.type == "cpu" else self.chunk_tokens
+        lengths, most = self.lengths(batch), self.most_tokens(device=device)
         chunks = chunked(lengths, chunk_tokens=most)
         if self.equal_chunks:
             chunks = chunked(lengths, chunk_tokens=most, at_least=largest(len(chunks), device=device))
@@ -169,20 +191,32 @@ class AlignmentObjective:
         processes = total(1, device=device)
         loss = torch.zeros((), device=device)
         for number, chunk in enumerate(chunks):
-            ids, mask = padded([batch.sources[row] for row in chunk], padding_id=self.padding_id, device=device)
-            columns = ([column[row] for row in chunk] for column in (batch.targets, batch.target_masks, batch.labels))
-            targets, seen, labels = padded_targets(*columns, padding_id=self.target_padding_id, device=device)
             with nullcontext() if number == len(chunks) - 1 else no_sync():
-                output = network(
-                    input_ids=ids,
-                    attention_mask=mask,
-                    target_ids=targets,
-                    target_mask=seen,
-                    labels=labels,
-                    reduction="sum",
-                    with_logits=False,
-                )
-                part = output.loss * processes / words
+                part = self.forward(network, batch, chunk, device=device) * processes / words
                 backward(part)
             loss += part.detach()
         return Outcome(loss, sum(lengths))
+
+    def lengths(self, batch: AlignmentBatch) -> list[int]:
+        """Tokens of each source and its target together."""
+        return [len(source) + len(target) for source, target in zip(batch.sources, batch.targets, strict=True)]
+
+    def forward(self, network: Any, batch: AlignmentBatch, rows: Sequence[int], *, device: torch.device) -> Tensor:
+        """The sum of the cross-entropies of their labelled words."""
+        ids, mask = padded([batch.sources[row] for row in rows], padding_id=self.padding_id, device=device)
+        columns = ([column[row] for row in rows] for column in (batch.targets, batch.target_masks, batch.labels))
+        targets, seen, labels = padded_targets(*columns, padding_id=self.target_padding_id, device=device)
+        loss: Tensor = network(
+            input_ids=ids,
+            attention_mask=mask,
+            target_ids=targets,
+            target_mask=seen,
+            labels=labels,
+            reduction="sum",
+            with_logits=False,
+        ).loss
+        return loss
+
+    def most_tokens(self, *, device: torch.device) -> int:
+        """A chunk, which is a pass."""
+        return min(self.chunk_tokens, CPU_TOKENS) if device.type == "cpu" else self.chunk_tokens

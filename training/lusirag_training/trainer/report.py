@@ -11,6 +11,7 @@ from lusirag_training.config import StageConfig
 from lusirag_training.data.alignment import AlignmentBatch
 from lusirag_training.data.contrastive import ContrastiveBatch
 from lusirag_training.trainer.assembly import Stage
+from lusirag_training.trainer.memory import activations
 from lusirag_training.trainer.precision import with_precision
 
 SAMPLE = 3
@@ -18,12 +19,7 @@ GRADIENT_AND_ADAM = 12  # bytes a trained parameter: its gradient and AdamW's tw
 
 
 def describe(config: StageConfig, stage: Stage) -> dict[str, Any]:
-    """The figures of a run that was put together.
-
-    The memory of activations is an estimate: about 34 values of the network's width a token and layer (Korthikanti et
-    al. 2022, section 4, without the attention matrix), in the parts whose graph is kept; one layer's and its input with
-    gradient checkpointing.
-    """
+    """The figures of a run that was put together; the memory of activations is an estimate (`memory.activations`)."""
     config = with_precision(config)
     parameters = list(stage.module.parameters())
     trained = [each for each in parameters if each.requires_grad]
@@ -57,21 +53,6 @@ def trained_parts(network: nn.Module) -> dict[str, int]:
     return parts
 
 
-def activations(config: StageConfig, stage: Stage) -> int:
-    """Bytes of the activations of one chunk, about; see `describe`."""
-    network = stage.network
-    width = 2 if config.optimization.precision == "bfloat16" else 4
-    total = 0
-    for part in ("multilingual_encoder", "language_model"):
-        module = getattr(network, part, None)
-        if module is None or (part == "multilingual_encoder" and not _has_trained(module)):
-            continue
-        layers, hidden = module.config.num_hidden_layers, module.config.hidden_size
-        values = layers * 2 + 34 if config.optimization.gradient_checkpointing else layers * 34
-        total += config.optimization.chunk_tokens * hidden * values * width
-    return total
-
-
 def sample(stage: Stage) -> Iterator[tuple[str, str]]:
     """Role and text of the first examples of the first batch, as the network reads and writes them."""
     batch = stage.steps[0]
@@ -89,7 +70,3 @@ def sample(stage: Stage) -> Iterator[tuple[str, str]]:
             yield "source", read.decode(source, skip_special_tokens=False)
             yield "target", stage.words.decode(labels, skip_special_tokens=False)
             yield "target as seen", stage.words.decode(target, skip_special_tokens=False)
-
-
-def _has_trained(module: nn.Module) -> bool:
-    return any(parameter.requires_grad for parameter in module.parameters())

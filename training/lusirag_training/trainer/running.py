@@ -21,6 +21,7 @@ from lusirag_training.trainer.assembly import Stage, assemble
 from lusirag_training.trainer.attention import attend_in_float32
 from lusirag_training.trainer.checkpoints import NAME, checkpoints, read_weights
 from lusirag_training.trainer.development import evaluate, read_sets
+from lusirag_training.trainer.memory import CHECKPOINTING
 from lusirag_training.trainer.precision import with_precision
 from lusirag_training.trainer.records import EVALUATION, TRAINING, forget_after, read_records
 from lusirag_training.trainer.runs import is_run, require_same_recipe, write_recipe
@@ -94,7 +95,7 @@ def run_stage(config: StageConfig, *, restart: bool = False, progress: Progress 
         config, steps=count, evaluate=bool(sets), resumed=resume is not None, layers=layers_of(stage)
     )
     if config.optimization.gradient_checkpointing:
-        stage.network.gradient_checkpointing_enable({"use_reentrant": False})
+        stage.network.gradient_checkpointing_enable(CHECKPOINTING)
     trainer = StageTrainer(
         stage.module,
         arguments,
