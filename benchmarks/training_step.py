@@ -1,6 +1,7 @@
 """A step of contrastive training beside sentence-transformers' on the same encoder, pairs and loss, by turns.
 
     python -m benchmarks.training_step --encoder DIR --pairs pairs.parquet
+    python -m benchmarks.training_step --encoder DIR --pairs pairs.parquet --lora 16
     python -m benchmarks.training_step --encoder DIR --pairs pairs.parquet --batch 32 --rounds 2  # a quick look
 
 DIR is multilingual-e5-small as a transformers directory, FILE holds `query` and `positive`. All its weights are trained
@@ -8,6 +9,9 @@ but the word embeddings, in bfloat16 (autocast) where the CPU has instructions f
 temperature 0.05, from tokenising to the optimizer's step. The peer trains by MultipleNegativesRankingLoss, whose whole
 batch is one pass, and by CachedMultipleNegativesRankingLoss in pieces of 32 texts. Every side sees the same batches;
 that their losses agree is checked in the first round. Ratios are medians over the rounds after it.
+
+With --lora the weights are frozen, and LoRA of that rank is trained on all linear layers, by peft on every side; ours
+is measured with its LoRA layers as peft has them too.
 """
 
 from __future__ import annotations
@@ -25,6 +29,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import torch
+from peft import LoraConfig
 from torch import Tensor, nn
 
 from benchmarks.runtimes import versions
@@ -35,6 +40,7 @@ from lusirag.model import LusiferModel
 from lusirag_training.data.contrastive import ContrastiveRows
 from lusirag_training.data.texts import ModelTexts
 from lusirag_training.losses import ContrastiveLoss
+from lusirag_training.trainer.adapters import join_adapters
 from lusirag_training.trainer.attention import attend_in_float32
 from lusirag_training.trainer.objectives import ContrastiveObjective
 
@@ -51,18 +57,21 @@ def main() -> None:
     parser.add_argument("--pairs", type=Path, required=True, help="parquet with query and positive")
     parser.add_argument("--batch", type=int, default=96, help="pairs a step (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="that are timed (default: %(default)s)")
+    parser.add_argument("--lora", type=int, metavar="RANK", help="train LoRA instead of the weights")
     parser.add_argument("--json", type=Path, help="write the figures here")
     options = parser.parse_args()
     batches = read_batches(options.pairs, options.batch, options.rounds + 1)
-    sides = {
-        "lusirag": ours(options.encoder),
-        "sentence-transformers": theirs(options.encoder, "MultipleNegativesRankingLoss"),
-        "sentence-transformers, cached": theirs(options.encoder, "CachedMultipleNegativesRankingLoss"),
-    }
+    encoder, rank = options.encoder, options.lora
+    sides = {"lusirag": ours(encoder, rank)}
+    if rank:
+        sides["lusirag, LoRA layers as peft has them"] = ours(encoder, rank, join=False)
+    sides["sentence-transformers"] = theirs(encoder, "MultipleNegativesRankingLoss", rank)
+    sides["sentence-transformers, cached"] = theirs(encoder, "CachedMultipleNegativesRankingLoss", rank)
     figures = {
         "environment": versions(),
         "bfloat16": has_bfloat16(CPU),
         "batch": options.batch,
+        "lora": rank,
         "sides": measure(sides, batches),
     }
     print(json.dumps(figures, indent=1))
@@ -86,9 +95,11 @@ def autocast() -> Any:
 
 
 def optimizer_of(network: nn.Module) -> torch.optim.AdamW:
-    """Over all weights but the word embeddings; no dropout, so that losses can be compared."""
-    for name, parameter in network.named_parameters():
-        parameter.requires_grad_("word_embeddings" not in name)
+    """Over LoRA, or all weights but the word embeddings; no dropout, so that losses can be compared."""
+    parameters = dict(network.named_parameters())
+    adapted = any(".lora_" in name for name in parameters)
+    for name, parameter in parameters.items():
+        parameter.requires_grad_(".lora_" in name if adapted else "word_embeddings" not in name)
     network.train()
     for module in network.modules():
         if isinstance(module, nn.Dropout):
@@ -96,12 +107,16 @@ def optimizer_of(network: nn.Module) -> torch.optim.AdamW:
     return torch.optim.AdamW([part for part in network.parameters() if part.requires_grad], lr=LEARNING_RATE)
 
 
-def ours(encoder: Path) -> Step:
+def ours(encoder: Path, rank: int | None, *, join: bool = True) -> Step:
     """A step as `lusirag train contrast` takes it."""
     network = LusiferModel.from_base_models(encoder, None, max_tokens=MAX_TOKENS, dtype=torch.float32)
+    if rank:
+        network.add_adapters(rank=rank, alpha=2 * rank, dropout=0.0)
     optimizer = optimizer_of(network)
     if has_bfloat16(CPU):
         attend_in_float32(network)
+        if join:
+            join_adapters(network)
     tokenizer = TextTokenizer(encoder / "tokenizer.json", max_tokens=MAX_TOKENS)
     plain = {role: Template(role, "{text}", "") for role in ("query", "document")}
     rows = ContrastiveRows(ModelTexts(tokenizer, plain), positives=1, hard_negatives=0)
@@ -121,7 +136,7 @@ def ours(encoder: Path) -> Step:
     return step
 
 
-def theirs(encoder: Path, name: str) -> Step:
+def theirs(encoder: Path, name: str, rank: int | None) -> Step:
     """A step as sentence-transformers' trainer takes it, with one of its losses."""
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.models import Normalize, Pooling, Transformer
@@ -130,6 +145,10 @@ def theirs(encoder: Path, name: str) -> Step:
     transformer = Transformer(str(encoder), max_seq_length=MAX_TOKENS)
     pooling = Pooling(transformer.get_word_embedding_dimension(), "mean")
     model = SentenceTransformer(modules=[transformer, pooling, Normalize()], device="cpu")
+    if rank:
+        linear = [name for name, module in transformer.auto_model.named_modules() if isinstance(module, nn.Linear)]
+        layers = [layer for layer in linear if not layer.startswith("pooler")]  # which no vector passes through
+        model.add_adapter(LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=layers))
     optimizer = optimizer_of(model)
     loss = getattr(losses, name)(model, scale=1 / TEMPERATURE)
 

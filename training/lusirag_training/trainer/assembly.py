@@ -102,11 +102,12 @@ def _assemble_contrastive(config: ContrastiveConfig, share: Share) -> Stage:
         )
 
     plan = _plan(config, sets, leftovers=config.data.leftovers, processes=share.world)
+    dtype = "bfloat16" if options.precision == "bfloat16" else None  # a teacher need not be finer than its pupil
     objective = ContrastiveObjective(
         loss_of(config),
         chunk_tokens=options.chunk_tokens,
         padding_id=start.network.config.padding_id,
-        teachers=None if teacher is None else Teachers.load(teacher.teachers, teacher.shares),
+        teachers=None if teacher is None else Teachers.load(teacher.teachers, teacher.shares, dtype=dtype),
         equal_chunks=options.fsdp,
     )
     steps = Steps(plan, sets, make, seed=config.run.seed, share=share)

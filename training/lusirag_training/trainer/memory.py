@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from lusirag.embedding.torch_runtime import choose_device
 from lusirag_training.config import AlignmentConfig, StageConfig
+from lusirag_training.trainer.adapters import join_adapters
 from lusirag_training.trainer.assembly import Stage
 from lusirag_training.trainer.attention import attend_in_float32
 
@@ -31,6 +32,7 @@ def activations(config: StageConfig, stage: Stage) -> int:
     device = choose_device(None if config.run.device == "auto" else config.run.device)
     if config.optimization.precision == "bfloat16" and device.type == "cpu":
         attend_in_float32(stage.network)
+        join_adapters(stage.network)
     lengths = stage.objective.lengths(batch := stage.steps[0])
     longest_first = sorted(range(len(lengths)), key=lambda row: -lengths[row])
     longest = config.data.max_tokens

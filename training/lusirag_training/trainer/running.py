@@ -17,6 +17,7 @@ from lusirag.embedding.torch_runtime import has_bfloat16
 from lusirag.errors import InvalidArgumentError
 from lusirag_training.config import StageConfig
 from lusirag_training.data.steps import Share
+from lusirag_training.trainer.adapters import join_adapters
 from lusirag_training.trainer.assembly import Stage, assemble
 from lusirag_training.trainer.attention import attend_in_float32
 from lusirag_training.trainer.checkpoints import NAME, checkpoints, read_weights
@@ -82,6 +83,7 @@ def run_stage(config: StageConfig, *, restart: bool = False, progress: Progress 
     stage = assemble(config, share=share)
     if config.optimization.precision == "bfloat16" and arguments.device.type == "cpu":
         attend_in_float32(stage.network)
+        join_adapters(stage.network)
     count = _steps(stage, config)
     resume = _last(folder)
     if resume is not None:

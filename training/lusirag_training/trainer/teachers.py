@@ -25,13 +25,18 @@ class Teachers:
     shares: Sequence[float]
 
     @classmethod
-    def load(cls, sources: Sequence[str], shares: Sequence[float] | None = None) -> Teachers:
+    def load(
+        cls, sources: Sequence[str], shares: Sequence[float] | None = None, *, dtype: str | None = None
+    ) -> Teachers:
         """Load models, each as `Embedder.load` does; equal shares when None.
+
+        Args:
+            dtype: in which they compute, by torch; None leaves the choice to each.
 
         Raises:
             ModelError: one cannot be loaded.
         """
-        return cls([Embedder.load(source) for source in sources], shares or [1.0] * len(sources))
+        return cls([Embedder.load(source, dtype=dtype) for source in sources], shares or [1.0] * len(sources))
 
     def queries(self, texts: Sequence[str]) -> Vectors:
         """Vectors of queries, (B, sum of the teachers' dimensions), of length 1."""
