@@ -35,7 +35,7 @@ def test_what_a_pass_keeps_is_counted_once_and_without_weights() -> None:
     given = torch.randn(5, 8)
     kept = 4 * 5 * (8 + 16)  # the input, and what ReLU gives: its own backward pass and the next layer's read that
     assert kept_bytes(lambda: network(given), network) == kept
-    network[0].requires_grad_(False)  # then the first layer's input is not needed, and the second's weight is no more
+    network[0].requires_grad_(False)  # then nothing is learnt from the first layer's input
     assert kept_bytes(lambda: network(given), network) == 4 * 5 * 16
 
 

@@ -10,9 +10,8 @@ from torch import Tensor, nn
 
 from lusirag.embedding.torch_runtime import choose_device
 from lusirag_training.config import AlignmentConfig, StageConfig
-from lusirag_training.trainer.adapters import join_adapters
 from lusirag_training.trainer.assembly import Stage
-from lusirag_training.trainer.attention import attend_in_float32
+from lusirag_training.trainer.precision import suit_cpu
 
 ROWS = 2  # longest rows that are counted first, then twice as many
 CHECKPOINTING = {"use_reentrant": False}
@@ -30,9 +29,7 @@ def activations(config: StageConfig, stage: Stage) -> int:
         config: with its precision chosen.
     """
     device = choose_device(None if config.run.device == "auto" else config.run.device)
-    if config.optimization.precision == "bfloat16" and device.type == "cpu":
-        attend_in_float32(stage.network)
-        join_adapters(stage.network)
+    suit_cpu(stage.network, config, device)
     lengths = stage.objective.lengths(batch := stage.steps[0])
     longest_first = sorted(range(len(lengths)), key=lambda row: -lengths[row])
     longest = config.data.max_tokens

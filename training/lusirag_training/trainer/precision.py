@@ -1,12 +1,17 @@
-"""In which numbers a run computes."""
+"""In which numbers a run computes, and what is computed in another way for them."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import Literal, TypeVar
 
+import torch
+from torch import nn
+
 from lusirag.embedding.torch_runtime import choose_device, has_bfloat16
 from lusirag_training.config import StageConfig
+from lusirag_training.trainer.adapters import join_adapters
+from lusirag_training.trainer.attention import attend_in_float32
 
 Config = TypeVar("Config", bound=StageConfig)
 
@@ -18,3 +23,10 @@ def with_precision(config: Config) -> Config:
     device = choose_device(None if config.run.device == "auto" else config.run.device)
     precision: Literal["bfloat16", "float32"] = "bfloat16" if has_bfloat16(device) else "float32"
     return replace(config, optimization=replace(config.optimization, precision=precision))
+
+
+def suit_cpu(network: nn.Module, config: StageConfig, device: torch.device) -> None:
+    """On a CPU in bfloat16, let what is trained attend in float32 and join its LoRA layers; else change nothing."""
+    if config.optimization.precision == "bfloat16" and device.type == "cpu":
+        attend_in_float32(network)
+        join_adapters(network)

@@ -17,13 +17,11 @@ from lusirag.embedding.torch_runtime import has_bfloat16
 from lusirag.errors import InvalidArgumentError
 from lusirag_training.config import StageConfig
 from lusirag_training.data.steps import Share
-from lusirag_training.trainer.adapters import join_adapters
 from lusirag_training.trainer.assembly import Stage, assemble
-from lusirag_training.trainer.attention import attend_in_float32
 from lusirag_training.trainer.checkpoints import NAME, checkpoints, read_weights
 from lusirag_training.trainer.development import evaluate, read_sets
 from lusirag_training.trainer.memory import CHECKPOINTING
-from lusirag_training.trainer.precision import with_precision
+from lusirag_training.trainer.precision import suit_cpu, with_precision
 from lusirag_training.trainer.records import EVALUATION, TRAINING, forget_after, read_records
 from lusirag_training.trainer.runs import is_run, require_same_recipe, write_recipe
 from lusirag_training.trainer.start import restore_trained
@@ -81,9 +79,7 @@ def run_stage(config: StageConfig, *, restart: bool = False, progress: Progress 
         )
     sets = read_sets(config.evaluation.sets, limit=config.evaluation.limit)
     stage = assemble(config, share=share)
-    if config.optimization.precision == "bfloat16" and arguments.device.type == "cpu":
-        attend_in_float32(stage.network)
-        join_adapters(stage.network)
+    suit_cpu(stage.network, config, arguments.device)
     count = _steps(stage, config)
     resume = _last(folder)
     if resume is not None:
