@@ -14,6 +14,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from transformers.utils.generic import ModelOutput
 
 from lusirag.errors import InvalidArgumentError, ModelError
@@ -22,6 +23,10 @@ from lusirag.model.network import LusiferModel
 
 NO_LABEL = -100
 ATTENTIONS = ("prefix", "bidirectional")
+RECOMPUTED: dict[str, Any] = {"use_reentrant": False, "preserve_rng_state": False}
+
+# Most logits that are held at once. Few suit a CPU's caches; elsewhere the head's weights are read for more words.
+CPU_BLOCK_LOGITS, BLOCK_LOGITS = 1 << 23, 1 << 27
 
 
 @dataclass
@@ -192,8 +197,7 @@ class LusiferForAlignment(nn.Module):
             loss = F.cross_entropy(logits.flatten(0, 1), following.flatten(), reduction=reduction)
             return AlignmentOutput(loss=loss, logits=logits)
         predicts = following != NO_LABEL
-        loss = F.cross_entropy(self._logits(hidden[predicts]), following[predicts], reduction=reduction)  # (L, V)
-        return AlignmentOutput(loss=loss)
+        return AlignmentOutput(loss=self._cross_entropy(hidden[predicts], following[predicts], reduction=reduction))
 
     def _present(self, seen: Tensor, wanted: Tensor) -> Tensor:
         """What counts in positions: (B, T + W). A hidden word keeps its place, unless as in the published code."""
@@ -223,6 +227,18 @@ class LusiferForAlignment(nn.Module):
         first = following[:, prefix - 1 : prefix].clone()
         following[:, prefix - 1] = NO_LABEL
         return following.scatter(1, last, first)
+
+    def _cross_entropy(self, hidden: Tensor, words: Tensor, *, reduction: str) -> Tensor:
+        """Of vectors (L, D) that predict words (L,), in blocks whose logits the backward pass computes again."""
+
+        def of_block(hidden: Tensor, words: Tensor) -> Tensor:
+            return F.cross_entropy(self._logits(hidden), words, reduction="sum")
+
+        most = CPU_BLOCK_LOGITS if hidden.device.type == "cpu" else BLOCK_LOGITS
+        rows = max(1, most // self.vocabulary_head.out_features)
+        blocks = zip(hidden.split(rows), words.split(rows), strict=True)
+        loss = torch.stack([checkpoint(of_block, *block, **RECOMPUTED) for block in blocks]).sum()
+        return loss / len(words) if reduction == "mean" else loss
 
     def _logits(self, hidden: Tensor) -> Tensor:
         return self._capped(self.vocabulary_head(hidden).float())

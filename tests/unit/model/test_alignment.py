@@ -13,7 +13,7 @@ from lusirag.errors import InvalidArgumentError, ModelError
 from lusirag.model import LusiferForAlignment, LusiferModel
 from tests.conftest import DECODERS, tiny_model, tiny_tokenizer
 
-WORDS = 64
+WORDS = 60
 
 
 def alignment(decoder: str = "llama", *, attention: str = "prefix", added_tokens: int = 1) -> LusiferForAlignment:
@@ -99,16 +99,44 @@ def test_a_hidden_word_is_not_seen_and_keeps_its_place() -> None:
     assert difference[torch.arange(len(difference)) != at].max() < 1e-5
 
 
-@pytest.mark.parametrize("attention", ["prefix", "bidirectional"])
-def test_the_loss_of_labelled_words_alone_is_the_loss_with_logits(attention: str) -> None:
-    model, given = alignment(attention=attention, added_tokens=0), batch()
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("rows", [1, 5, 100])
+@pytest.mark.parametrize(
+    ("decoder", "attention"), [("llama", "prefix"), ("llama", "bidirectional"), ("gemma2", "prefix")]
+)
+def test_the_loss_in_blocks_of_words_is_the_loss_with_logits(
+    monkeypatch: pytest.MonkeyPatch, decoder: str, attention: str, rows: int, reduction: str
+) -> None:
+    monkeypatch.setattr("lusirag.model.alignment.CPU_BLOCK_LOGITS", rows * WORDS)
+    model, given = alignment(decoder, attention=attention, added_tokens=0), batch()
     labels = given["target_ids"].clone()
     labels[1, 5:] = -100
-    with torch.no_grad():
-        whole = model(**given, labels=labels)
-        short = model(**given, labels=labels, with_logits=False)
-    assert short.logits is None
-    torch.testing.assert_close(whole.loss, short.loss)
+    losses, gradients = [], []
+    for with_logits in (True, False):
+        model.zero_grad()
+        output = model(**given, labels=labels, reduction=reduction, with_logits=with_logits)
+        output.loss.backward()
+        assert (output.logits is not None) is with_logits
+        losses.append(output.loss.detach())
+        gradients.append({name: one.grad.clone() for name, one in model.named_parameters() if one.grad is not None})
+    torch.testing.assert_close(losses[1], losses[0])
+    assert gradients[0].keys() == gradients[1].keys() > {"vocabulary_head.weight"}
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], gradient, rtol=1e-5, atol=1e-6, msg=name)
+
+
+def test_logits_are_not_kept_for_the_backward_pass() -> None:
+    model, given = alignment(), batch()
+    kept: list[tuple[int, ...]] = []
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda saved: kept.append(tuple(saved.shape)) or saved, lambda it: it
+    ):
+        model(**given, with_logits=True)
+        assert any(shape[-1:] == (WORDS,) for shape in kept)
+        kept.clear()
+        model(**given, with_logits=False)
+    assert kept
+    assert not [shape for shape in kept if shape[-1:] == (WORDS,)]
 
 
 def test_words_come_from_the_language_models_files(tmp_path: Path) -> None:

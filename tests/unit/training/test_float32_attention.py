@@ -69,12 +69,25 @@ def test_under_autocast_it_is_in_float32_and_rounds_no_more(monkeypatch: pytest.
     assert 0 < off < 1.1 * off_before  # what is left is the rounding of the layers around it
 
 
-def test_what_is_frozen_keeps_its_kernel() -> None:
-    network = tiny_model()
-    network.multilingual_encoder.requires_grad_(False)
+@pytest.mark.parametrize("trained", ["language_model", "connector"])
+def test_an_encoder_that_no_gradient_reaches_keeps_its_kernel(trained: str) -> None:
+    network = tiny_model().requires_grad_(False)
+    getattr(network, trained).requires_grad_(True)
     assert attend_in_float32(network) == ["language_model"]
     assert network.multilingual_encoder.config._attn_implementation == "sdpa"
     assert network.language_model.config._attn_implementation == KERNEL
+
+
+def test_gradients_on_their_way_to_the_encoder_reach_a_frozen_language_model() -> None:
+    network = tiny_model().requires_grad_(False)
+    network.multilingual_encoder.requires_grad_(True)
+    assert attend_in_float32(network) == ["multilingual_encoder", "language_model"]
+
+
+def test_a_network_whose_projection_alone_is_trained_keeps_its_kernels() -> None:
+    network = tiny_model().requires_grad_(False)
+    network.projection.requires_grad_(True)
+    assert attend_in_float32(network) == []
 
 
 @pytest.mark.parametrize(("precision", "expected"), [("bfloat16", True), ("float32", False)])

@@ -17,19 +17,28 @@ from transformers.masking_utils import sdpa_mask
 
 KERNEL = "sdpa_in_float32"
 
+# A part that attends, and the parts whose gradients come through it.
+NEEDED_BY = {
+    "multilingual_encoder": ("multilingual_encoder",),
+    "language_model": ("multilingual_encoder", "connector", "language_model"),
+}
+
 
 def attend_in_float32(network: nn.Module) -> list[str]:
-    """Let the trained ones of a network's encoder and language model attend in float32, where they attend by sdpa.
+    """Let a network's encoder and language model attend in float32, where they attend by sdpa and gradients reach them.
+
+    They reach a frozen language model too, on their way to a trained encoder or connector.
 
     Returns:
         The parts that do so now.
     """
     AttentionInterface.register(KERNEL, _attention)
     AttentionMaskInterface.register(KERNEL, sdpa_mask)
+    trained = {name.split(".")[0] for name, parameter in network.named_parameters() if parameter.requires_grad}
     changed = []
-    for name in ("multilingual_encoder", "language_model"):
+    for name, needed_by in NEEDED_BY.items():
         part: Any = getattr(network, name, None)
-        if part is None or not any(parameter.requires_grad for parameter in part.parameters()):
+        if part is None or trained.isdisjoint(needed_by):
             continue
         if part.config._attn_implementation == "sdpa" and part._can_set_attn_implementation():
             part.set_attn_implementation(KERNEL)
