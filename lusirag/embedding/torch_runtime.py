@@ -82,7 +82,9 @@ class TorchRuntime:
             MemoryError: the batch is too large for the device.
         """
         try:
-            with torch.inference_mode():
+            # NOTE: not inference_mode. A network whose weights are sharded gathers them here into memory that its next
+            # step of training writes to, and what inference_mode made may not be written to.
+            with torch.no_grad():
                 # Without a mask attention may take its fastest kernel; a compiled network keeps to one graph.
                 padded = self._forward is not self.model or not mask.all()
                 embeddings = self._forward(

@@ -55,3 +55,16 @@ def test_a_run_goes_on_in_the_numbers_that_it_began_in(tmp_path: Path, monkeypat
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
     with pytest.raises(InvalidArgumentError, match="precision was 'float32' and is 'bfloat16'"):
         run_stage(config)
+
+
+@pytest.mark.parametrize(
+    ("precision", "told"), [("float32", "float32 cannot"), ("auto", "float32, chosen for cpu, cannot")]
+)
+def test_frozen_weights_in_bfloat16_are_refused_where_float32_computes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str, told: str
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True})
+    config = contrastive(tmp_path, optimization={"precision": precision}, model={"dtype": "bfloat16"})
+    with pytest.raises(InvalidArgumentError, match=f"optimization.precision {told} compute"):
+        run_stage(config)
+    assert not (tmp_path / "run").exists()

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +18,12 @@ from lusirag_training.trainer.checkpoints import checkpoints
 from lusirag_training.trainer.records import read_records
 from lusirag_training.trainer.running import run_stage
 from tests.conftest import tiny_model
+from tests.fsdp import train_sharded
 from tests.training_world import alignment, contrastive, recipe, write_world
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA GPU on this machine")
 
 DEVICE, RUN_DEVICE = "cuda:0", "auto"
-ROOT = Path(__file__).resolve().parents[3]
 TEXTS, QUERIES = 12, 4
 
 
@@ -164,23 +159,9 @@ def test_chunks_change_memory_and_not_the_run(world: Path, tmp_path: Path) -> No
 
 @pytest.mark.enable_socket
 def test_fsdp_trains_and_writes_whole_weights(world: Path, tmp_path: Path) -> None:
+    # One process holds all shares here: on one GPU the wrapped network, its steps and its checkpoints can be tried.
     values = recipe(world, "contrastive", run=run_at(tmp_path / "run"), optimization={"fsdp": True})
-    (tmp_path / "recipe.json").write_text(json.dumps(values), "utf-8")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=1", "--master-addr=127.0.0.1"]
-    program = str(Path(__file__).with_name("fsdp_process.py"))
-    inherited = os.environ.get("PYTHONPATH", "")
-    paths = os.pathsep.join([inherited, str(ROOT), str(ROOT / "training")])
-    done = subprocess.run(
-        [*launch, f"--master-port={port}", program, str(tmp_path / "recipe.json")],
-        env=os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
+    train_sharded([values], processes=1, folder=tmp_path)
     assert all(np.isfinite(losses(tmp_path / "run")))
     plain = contrastive(world, run=run_at(tmp_path / "plain"))
     run_stage(plain)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import TrainingArguments
 from transformers import logging as transformers_logging
 
@@ -28,6 +29,9 @@ from lusirag_training.trainer.start import restore_trained
 from lusirag_training.trainer.training import Progress, StageTrainer
 
 logger = logging.getLogger(__name__)
+
+# Of accelerate: each layer's weights are gathered when it computes; a checkpoint holds whole tensors.
+FSDP = {"version": 2, "state_dict_type": "FULL_STATE_DICT"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +69,8 @@ def run_stage(config: StageConfig, *, restart: bool = False, progress: Progress 
     folder = Path(config.run.output)
     share = share_of_process()
     arguments = training_arguments(config, steps=1)  # starts the process group before anything is shared
-    if config.optimization.fsdp and (share.world == 1 or arguments.device.type == "cpu"):
-        raise InvalidArgumentError(
-            f"optimization.fsdp shards the weights over several GPUs, and this is {share.world} process on "
-            f"{arguments.device.type}: start several by `accelerate launch`, or --set optimization.fsdp=false"
-        )
+    if config.optimization.fsdp:
+        _require_gpus(share, arguments.device)
     with arguments.main_process_first(desc="the folder of the run"):
         if share.rank == 0:
             _prepare_folder(folder, config, restart=restart)
@@ -174,7 +175,7 @@ def training_arguments(
         disable_tqdm=True,
         ddp_find_unused_parameters=False,
         fsdp="full_shard auto_wrap" if options.fsdp else "",
-        fsdp_config={"version": 2, "transformer_layer_cls_to_wrap": list(layers)} if options.fsdp else None,
+        fsdp_config=FSDP | {"transformer_layer_cls_to_wrap": list(layers)} if options.fsdp else None,
     )
 
 
@@ -192,6 +193,14 @@ def warmup_steps(warmup: float, steps: int) -> int:
 def share_of_process() -> Share:
     """This process's part of each batch, as `accelerate launch` and torchrun tell it."""
     return Share(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
+
+
+def _require_gpus(share: Share, device: torch.device) -> None:
+    if share.world == 1 or device.type == "cpu":
+        raise InvalidArgumentError(
+            f"optimization.fsdp shards the weights over several GPUs, and this is {share.world} process on "
+            f"{device.type}: start several by `accelerate launch`, or --set optimization.fsdp=false"
+        )
 
 
 def _prepare_folder(folder: Path, config: StageConfig, *, restart: bool) -> None:

@@ -6,18 +6,22 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import save_fsdp_optimizer
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
+from torch.distributed.tensor import DTensor
 from torch.utils.data import DataLoader, Dataset
 from transformers import Trainer, TrainingArguments
+from transformers.trainer import SCHEDULER_NAME
 from transformers.trainer_callback import PrinterCallback
 
 from lusirag.errors import ModelError
 from lusirag.model import LusiferModel
-from lusirag.model.adapters import name_in_files
 from lusirag_training.trainer.checkpoints import figures_of, mark_complete, remove_others, save_weights
 from lusirag_training.trainer.objectives import Objective
 from lusirag_training.trainer.records import EVALUATION, TRAINING, append_record
@@ -56,6 +60,9 @@ class StageTrainer(Trainer):
     ) -> None:
         super().__init__(model=model, args=arguments, train_dataset=steps, eval_dataset={} if evaluate_now else None)
         self.remove_callback(PrinterCallback)
+        plugin = self.accelerator.state.fsdp_plugin if self.is_fsdp_enabled else None
+        if plugin is not None and plugin.mixed_precision_policy is not None:  # else gradients add up in 8 bits
+            plugin.mixed_precision_policy = replace(plugin.mixed_precision_policy, reduce_dtype=torch.float32)
         self.network = network
         self.objective = objective
         self.evaluate_now = evaluate_now
@@ -113,6 +120,9 @@ class StageTrainer(Trainer):
         if self.evaluate_now is None:
             return {}
         self._latest = self.evaluate_now()
+        for module in self.model.modules():
+            if isinstance(module, FSDPModule):
+                module.reshard()  # no backward pass does so here
         if self.is_world_process_zero():
             record = {"step": float(self.state.global_step), **self._latest}
             append_record(Path(self.args.output_dir) / EVALUATION, record)
@@ -142,13 +152,21 @@ class StageTrainer(Trainer):
                 {"step": float(self.state.global_step), "steps": float(self.state.max_steps), **_numbers(logs)}
             )
 
-    def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
-        """Write what is trained, of the gathered weights where FSDP shards them."""
-        trained = trained_weights(self.network)
-        if state_dict is not None:
-            gathered = {name_in_files(_plain(name)): tensor for name, tensor in state_dict.items()}
-            trained = {name: gathered[name] for name in trained}
-        save_weights(Path(output_dir or self.args.output_dir), trained)
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Write what is trained, which all processes gather where FSDP shards it and the first one writes."""
+        trained = {name: _whole(tensor) for name, tensor in trained_weights(self.network).items()}
+        if self.args.should_save:
+            save_weights(Path(output_dir or self.args.output_dir), trained)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        """As the Trainer does, but without its second file under FSDP, which holds all weights, the frozen ones too."""
+        if not self.is_fsdp_enabled:
+            super()._save_optimizer_and_scheduler(output_dir)
+            return
+        plugin = self.accelerator.state.fsdp_plugin
+        save_fsdp_optimizer(plugin, self.accelerator, self.optimizer, self.model, output_dir)
+        if self.args.should_save:
+            torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / SCHEDULER_NAME)
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         """Let the Trainer write a checkpoint, then mark it as whole and remove those that are not to be kept."""
@@ -174,11 +192,9 @@ def _only(items: list[Any]) -> Any:
     return items[0]
 
 
-def _plain(name: str) -> str:
-    """A parameter's name without what FSDP, DDP and checkpointing put into it."""
-    for part in ("_fsdp_wrapped_module.", "_checkpoint_wrapped_module.", "_orig_mod."):
-        name = name.replace(part, "")
-    return name.removeprefix("module.").removeprefix("network.")
+def _whole(tensor: Tensor) -> Tensor:
+    """A tensor, gathered from all processes where they share it."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 def _numbers(logs: Mapping[str, Any]) -> dict[str, float]:
