@@ -112,10 +112,14 @@ class AlignmentSection:
         attention: "prefix": the text is seen both ways, the target word by word, so that no word sees itself;
             "bidirectional": the published form, where masks alone keep a word from seeing itself.
         mask_probability: each target word is replaced by the mask token, and, by a second draw, hidden.
+        word_gain: a new ff connector begins as the linear map of the encoder's states that comes nearest to the
+            language model's word embeddings (ridge regression on passages of the data sets), made this many times as
+            long, in the place of random weights: the language model then reads something from the first step on.
     """
 
     attention: Literal["prefix", "bidirectional"] = "prefix"
     mask_probability: Share = 0.5
+    word_gain: Positive | None = None
 
 
 @dataclass(frozen=True, kw_only=True, config=CLOSED)
@@ -226,6 +230,11 @@ class AlignmentConfig:
     def _leaves_the_projection(self) -> AlignmentConfig:
         if self.model.centre:
             raise ValueError("model.centre is of stage 2, whose projection does it; give it in that recipe")
+        if self.alignment.word_gain and (self.model.start is not None or self.model.connector_gain):
+            raise ValueError(
+                "alignment.word_gain makes a new connector; leave it out where model.start brings one or "
+                "model.connector_gain makes one"
+            )
         check_starts(self.model, self.trainable)
         check_intervals(self.run, self.evaluation)
         return self

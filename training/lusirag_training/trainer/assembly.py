@@ -27,6 +27,7 @@ from lusirag_training.losses import ContrastiveLoss, FalseNegatives
 from lusirag_training.trainer.objectives import AlignmentObjective, ContrastiveObjective, Objective
 from lusirag_training.trainer.start import centre, choose_trainable, load_start
 from lusirag_training.trainer.teachers import Teachers
+from lusirag_training.trainer.words import PASSAGES, start_with_words
 
 SAMPLE = 512  # pairs whose mean embedding is the centre
 
@@ -126,7 +127,6 @@ def _assemble_alignment(config: AlignmentConfig, share: Share) -> Stage:
         network, attention=config.alignment.attention, local_files_only=config.model.local_files_only
     )
     module.requires_grad_(False)
-    choose_trainable(network, config.trainable)
     texts = start.texts(max_tokens=config.data.max_tokens)
     query = texts.templates["query"]
     if not query.takes_instruction and any(phase.tasks == "all" for phase in config.data.phases):
@@ -135,6 +135,16 @@ def _assemble_alignment(config: AlignmentConfig, share: Share) -> Stage:
             "alignment apart; give data.phases: [{tasks: reconstruction}]"
         )
     targets = target_tokens(network, most=config.data.max_target_tokens, local_files_only=config.model.local_files_only)
+    if config.alignment.word_gain is not None:
+        start_with_words(
+            network,
+            module.token_embedding,
+            texts=texts,
+            writer=targets.tokenizer,
+            passages=sample_passages(sets, most=PASSAGES, seed=config.run.seed),
+            gain=config.alignment.word_gain,
+        )
+    choose_trainable(network, config.trainable)
     shares = ("question_to_passage", "reconstruction", "labelled_reconstruction")
     rows = AlignmentRows(
         texts,
@@ -173,6 +183,17 @@ def sample_ids(texts: ModelTexts, sets: Sequence[Any], *, seed: int) -> dict[str
         ids["query"] += texts.ids("query", [row["query"] for row in rows])
         ids["document"] += texts.ids("document", [row["positive"][0] for row in rows])
     return ids
+
+
+def sample_passages(sets: Sequence[Any], *, most: int, seed: int) -> list[str]:
+    """Some texts and positives, as many of each data set."""
+    generator = np.random.default_rng(seed)
+    passages = []
+    for table in sets:
+        numbers = generator.permutation(len(table))[: -(-most // len(sets))]
+        rows = [table[int(number)] for number in numbers]
+        passages += [row["text"] if "query" not in row else row["positive"][0] for row in rows]
+    return passages
 
 
 def loss_of(config: ContrastiveConfig) -> ContrastiveLoss:

@@ -147,8 +147,8 @@ def start_as_orthogonal(network: LusiferModel, *, gain: float) -> None:
     raised = MARGIN * states.float().abs().amax(dim=(0, 1))  # (E,)
     nn.init.eye_(first.weight)
     first.bias.copy_(raised)
-    nn.init.orthogonal_(second.weight, gain=gain)  # (D, E)
-    second.bias.copy_(-second.weight.float() @ raised)
+    second.weight.copy_(nn.init.orthogonal_(torch.empty(second.weight.shape), gain=gain))  # (D, E)
+    second.bias.copy_(-second.weight.float() @ first.bias.float())
 
 
 @torch.no_grad()
