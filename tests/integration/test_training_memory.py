@@ -15,6 +15,7 @@ from lusirag_training.trainer import memory
 from lusirag_training.trainer.assembly import assemble
 from lusirag_training.trainer.memory import activations, kept_bytes
 from lusirag_training.trainer.objectives import CPU_TOKENS
+from lusirag_training.trainer.precision import suit_cpu
 from tests.training_world import alignment, contrastive, write_world
 
 STAGES = {"alignment": alignment, "contrastive": contrastive}
@@ -44,6 +45,7 @@ def test_what_a_pass_keeps_is_counted_once_and_without_weights() -> None:
 def test_the_estimate_is_near_what_a_chunk_keeps(world: Path, stage: str, precision: str) -> None:
     config = STAGES[stage](world, optimization={"precision": precision})
     made = assemble(config)
+    suit_cpu(made.network, config, torch.device("cpu"))
     batch = made.steps[0]
     lengths = made.objective.lengths(batch)
     rows = sorted(range(len(lengths)), key=lambda row: -lengths[row])[:8]
