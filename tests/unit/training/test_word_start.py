@@ -54,7 +54,8 @@ def test_it_is_the_ridge_regression_times_the_gain(world: Path) -> None:
     module, network = stage.module.eval(), stage.network.eval()
     passages = (world / "lines.txt").read_text("utf-8").splitlines()
     assert stage.words is not None
-    states, said = words._pairs(network, module.token_embedding, stage.texts, stage.words, passages)
+    pairs = list(words._pairs(network, module.token_embedding, stage.texts, stage.words, passages))
+    states, said = (torch.cat(part) for part in zip(*pairs, strict=True))
     x, y = (part.detach().numpy() for part in (states, said))
     assert len(x) > words.LEAST * x.shape[1]
     centred = x - x.mean(0)

@@ -122,11 +122,7 @@ def start_as_identity(network: LusiferModel) -> None:
 
 @torch.no_grad()
 def start_as_orthogonal(network: LusiferModel, *, gain: float) -> None:
-    """Let the connector begin as an orthogonal map of the encoder's states, `gain` times as long.
-
-    Its first layer passes the states on, raised so that the ReLU behind it cuts off next to nothing: each channel by
-    more than its largest value on random tokens. Its second turns them into the language model's width and takes what
-    was added off again.
+    """Let the connector begin as an orthogonal map of the encoder's states, `gain` times as long; see `start_as_map`.
 
     Raises:
         InvalidArgumentError: the connector is of another kind, or the language model is narrower than the encoder.
@@ -136,7 +132,7 @@ def start_as_orthogonal(network: LusiferModel, *, gain: float) -> None:
         raise InvalidArgumentError(
             f"model.connector_gain goes with connector ff, not {network.config.connector}; leave it out"
         )
-    first, second = (part for part in connector.feed_forward if isinstance(part, nn.Linear))
+    _, second = linear_layers(connector)
     if second.out_features < second.in_features:
         raise InvalidArgumentError(
             f"model.connector_gain needs a language model at least as wide as the encoder, not {second.out_features} "
@@ -144,11 +140,28 @@ def start_as_orthogonal(network: LusiferModel, *, gain: float) -> None:
         )
     ids = torch.randint(network.config.encoder_config.vocab_size, RANDOM_TOKENS)
     states = network.encode(ids, torch.ones_like(ids))  # (B, S, E)
-    raised = MARGIN * states.float().abs().amax(dim=(0, 1))  # (E,)
+    slope = nn.init.orthogonal_(torch.empty(second.weight.shape), gain=gain)  # (D, E)
+    start_as_map(connector, slope, torch.zeros(len(slope)), largest=states.float().abs().amax(dim=(0, 1)))
+
+
+def linear_layers(connector: FeedForwardConnector) -> tuple[nn.Linear, nn.Linear]:
+    """Its first, E to E, and its second, E to D."""
+    first, second = (part for part in connector.feed_forward if isinstance(part, nn.Linear))
+    return first, second
+
+
+@torch.no_grad()
+def start_as_map(connector: FeedForwardConnector, slope: Tensor, offset: Tensor, *, largest: Tensor) -> None:
+    """Let a connector be a linear map, slope (D, E) times the states and offset (D,).
+
+    Its first layer passes the states on, raised so that the ReLU behind it cuts off next to nothing: each channel by
+    more than its largest absolute value (E,) on some texts. Its second is the map, and takes what was added off again.
+    """
+    first, second = linear_layers(connector)
     nn.init.eye_(first.weight)
-    first.bias.copy_(raised)
-    second.weight.copy_(nn.init.orthogonal_(torch.empty(second.weight.shape), gain=gain))  # (D, E)
-    second.bias.copy_(-second.weight.float() @ first.bias.float())
+    first.bias.copy_(MARGIN * largest)
+    second.weight.copy_(slope)
+    second.bias.copy_(offset - second.weight.to(slope.dtype) @ first.bias.to(slope.dtype))
 
 
 @torch.no_grad()

@@ -1,14 +1,13 @@
 """A connector that begins by saying, as well as a linear map can, the language model's own words.
 
-The language model can read its word embeddings and nothing else, and a random connector gives it noise until some
-thousand steps of stage 1 have found the way. The way is nearly linear: ridge regression finds, from texts in the
-training language, what map of the encoder's states comes nearest to the embeddings of the words that stand at the same
-characters. E encoder width, D decoder width, V words.
+What a language model can read from the first step on is its own word embeddings. Ridge regression finds, from texts in
+the training language, what linear map of the encoder's states comes nearest to the embeddings of the words that stand
+at the same characters; training/README.md has what is read through it. E encoder width, D decoder width, V words.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -19,12 +18,12 @@ from lusirag.errors import InvalidArgumentError
 from lusirag.model import LusiferModel
 from lusirag.model.network import FeedForwardConnector
 from lusirag_training.data.texts import ModelTexts, chunked, padded
+from lusirag_training.trainer.start import start_as_map
 
 PASSAGES = 1600
 CHARACTERS = 300
 CHUNK_TOKENS = 2048
 RIDGE = 1e-3  # of the states' mean variance
-MARGIN = 1.5
 LEAST = 10  # words a number of the map
 
 
@@ -38,10 +37,7 @@ def start_with_words(
     passages: Sequence[str],
     gain: float,
 ) -> None:
-    """Let a new connector begin as that map.
-
-    Its first layer passes the states on, raised so that the ReLU behind it cuts off next to nothing: each channel by
-    more than its largest value on the passages. Its second is the map, and takes what was added off again.
+    """Let a new connector begin as that map; see `start_as_map`.
 
     Args:
         words: (V, D), of the language model. texts: of the encoder. writer: the language model's tokenizer.
@@ -56,47 +52,48 @@ def start_with_words(
         raise InvalidArgumentError(
             f"alignment.word_gain goes with connector ff, not {network.config.connector}; leave it out"
         )
-    states, said = _pairs(network, words, texts, writer, [passage[:CHARACTERS] for passage in passages])
-    if len(states) < LEAST * states.shape[1]:
+    width, out = network.config.encoder_width, words.embedding_dim
+    count, largest = 0, torch.zeros(width, dtype=torch.float64)
+    sums = [torch.zeros(shape, dtype=torch.float64) for shape in (width, out, (width, width), (width, out))]
+    for states, said in _pairs(network, words, texts, writer, [passage[:CHARACTERS] for passage in passages]):
+        count += len(states)
+        largest = torch.maximum(largest, states.abs().amax(dim=0))
+        for total, part in zip(sums, (states.sum(0), said.sum(0), states.T @ states, states.T @ said), strict=True):
+            total += part
+    if count < LEAST * width:
         raise InvalidArgumentError(
-            f"alignment.word_gain needs {LEAST * states.shape[1]:,} words of text to begin with, and the data sets "
-            f"have {len(states):,}; give more, or leave it out"
+            f"alignment.word_gain needs {LEAST * width:,} words of text to begin with, and the data sets have "
+            f"{count:,}; give more, or leave it out"
         )
-    middle, mean = states.mean(0), said.mean(0)  # (E,), (D,)
-    centred = states - middle
-    scatter = centred.T @ centred  # (E, E)
-    ridge = RIDGE * scatter.diagonal().mean() * torch.eye(len(scatter), dtype=scatter.dtype)
-    slope = gain * torch.linalg.solve(scatter + ridge, centred.T @ (said - mean)).T  # (D, E)
-    first, second = (part for part in connector.feed_forward if isinstance(part, nn.Linear))
-    nn.init.eye_(first.weight)
-    first.bias.copy_(MARGIN * states.abs().amax(dim=0))
-    second.weight.copy_(slope)
-    second.bias.copy_(mean - slope @ middle - second.weight.double() @ first.bias.double())
+    middle, mean = sums[0] / count, sums[1] / count  # (E,), (D,)
+    scatter, shared = sums[2] - count * torch.outer(middle, middle), sums[3] - count * torch.outer(middle, mean)
+    ridge = RIDGE * scatter.diagonal().mean() * torch.eye(width, dtype=torch.float64)
+    slope = gain * torch.linalg.solve(scatter + ridge, shared).T  # (D, E)
+    start_as_map(connector, slope, mean - slope @ middle, largest=largest)
 
 
 def _pairs(
     network: LusiferModel, words: nn.Embedding, texts: ModelTexts, writer: Tokenizer, passages: Sequence[str]
-) -> tuple[Tensor, Tensor]:
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Of each encoder token: its state, and the mean embedding of the words that share characters with it.
 
-    Returns:
-        (N, E) and (N, D), in 64 bits.
+    Yields:
+        (n, E) and (n, D) of some passages, in 64 bits.
     """
     before, after = texts.templates["query"].surroundings(None)
     read = texts.tokenizer.tokenizer.encode_batch([f"{before}{passage}{after}" for passage in passages])
     written = writer.encode_batch(list(passages), add_special_tokens=False)
-    table = words.weight.double()
-    states, said = [], []
     for chunk in chunked([len(encoding) for encoding in read], chunk_tokens=CHUNK_TOKENS):
         ids, mask = padded([read[row].ids for row in chunk], padding_id=network.config.padding_id)
         encoded = network.encode(ids, mask).double()  # (b, S, E)
-        for place, row in enumerate(chunk):
-            for token, shared in _shared(read[row], written[row], before=len(before)):
-                states.append(encoded[place, token])
-                said.append(table[shared].mean(0))
-    width = network.config.encoder_width
-    empty = torch.empty(0, width, dtype=torch.float64), torch.empty(0, table.shape[1], dtype=torch.float64)
-    return (torch.stack(states), torch.stack(said)) if states else empty
+        pairs = [
+            (encoded[place, token], words.weight[shared].double().mean(0))
+            for place, row in enumerate(chunk)
+            for token, shared in _shared(read[row], written[row], before=len(before))
+        ]
+        if pairs:
+            states, said = zip(*pairs, strict=True)
+            yield torch.stack(states), torch.stack(said)
 
 
 def _shared(read: Encoding, written: Encoding, *, before: int) -> list[tuple[int, list[int]]]:
