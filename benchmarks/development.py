@@ -1,5 +1,7 @@
 """nDCG@10 on the development sets: X to English, English to X, mixed pools, English alone, questions in their language.
 
+Mixed pools hold each document in one language; "mixed" asks them in English, "x2mixed" in each of the others.
+
     python -m benchmarks.development --encoder DIR              # lusifer-mini beside its encoder
     python -m benchmarks.development --model runs/model --encoder DIR --queries 0 --documents 0  # nothing sampled
     python -m benchmarks.development --encoder DIR --search en2en --search qa  # some searches
@@ -60,7 +62,7 @@ def main() -> None:
     every = read_tasks(require_sets(), queries=options.queries or None, documents=options.documents or None)
     tasks = [task for task in every if task.group.startswith(tuple(options.search or [""]))]
     if not tasks:
-        sys.exit(f"no search begins with {' or '.join(options.search)}; try x2en, en2x, mixed, en2en or qa")
+        sys.exit(f"no search begins with {' or '.join(options.search)}; try x2en, en2x, mixed, x2mixed, en2en or qa")
     print(f"{len(tasks)} tasks, {sum(len(task.queries) for task in tasks):,} queries", file=sys.stderr)
     figures: dict[str, dict[str, dict[str, float]]] = {}
     with tempfile.TemporaryDirectory() as temporary:
@@ -98,6 +100,12 @@ def read_tasks(folder: Path, *, queries: int | None, documents: int | None) -> I
                 if len(found.queries) >= 50:
                     yield found
         yield cut(f"mixed {name}", "all", *sets.mixed_pool(name)[:3], queries, documents)
+    for name in SETS:
+        for language in PAPER_LANGUAGES[1:]:
+            pool = sets.mixed_pool(name, query_language=language)[:3]
+            found = cut(f"x2mixed {name}", language, *pool, queries, documents)
+            if len(found.queries) >= 50:
+                yield found
     for name in TITLES:
         yield cut(f"en2en {name}", "en", *sets.load(name, "en", "x2x"), queries, documents)
     for name in QUESTIONS:

@@ -22,6 +22,7 @@ from lusirag.embedding.onnx_names import (
     POSITIONS,
     ROTATIONS,
     encoder_norm,
+    erasure,
     projections,
 )
 from lusirag.embedding.onnx_nodes import FLOAT, INTEGER, MICROSOFT, Nodes
@@ -61,14 +62,14 @@ def build_network(
     encoded = encoder(g, shape, linear, embedded, texts)  # (N, E)
     if shape.language_model is None:
         by_text = g("Reshape", encoded, sizes(g, texts, -1, shape.encoder.width))  # (B, S, E)
-        return projection(g, shape, pooler(g, shape, by_text))
+        return erased(g, shape, projection(g, shape, pooler(g, shape, by_text)))
     connected = connector(g, shape, linear, encoded, texts)  # (B, T, D)
     decoded = decoder(g, shape, linear, connected, texts)  # (B, T, D)
     embeddings = projection(g, shape, pooler(g, shape, decoded))  # (B, O)
     if shape.encoder_skip:
         by_text = g("Reshape", encoded, sizes(g, texts, -1, shape.encoder.width))  # (B, S, E)
         embeddings = g("Add", embeddings, g("ReduceMean", by_text, [1], keepdims=0))  # (B, O), O = E
-    return embeddings
+    return erased(g, shape, embeddings)
 
 
 def sizes(g: Nodes, texts: str, *others: int) -> str:
@@ -233,3 +234,11 @@ def projection(g: Nodes, shape: Shape, pooled: str) -> str:
         hidden = g("Relu", hidden) if at else hidden
         hidden = g("Add", g("MatMul", hidden, f"{name}.weight"), f"{name}.bias")
     return hidden
+
+
+def erased(g: Nodes, shape: Shape, embeddings: str) -> str:
+    """(B, O) -> (B, O), in float32: without what the erased directions hold."""
+    held = embeddings
+    for name in erasure(shape):
+        held = g("MatMul", held, name)
+    return g("Sub", embeddings, held) if shape.erased_directions else embeddings

@@ -34,6 +34,11 @@ def projections(shape: Shape) -> list[str]:
     return {"linear": ["projection"], "mlp": ["projection.0", "projection.2"], "none": []}[shape.projection]
 
 
+def erasure(shape: Shape) -> list[str]:
+    """Names of the two matrices, (O, R) and (R, O), that take directions out of an embedding."""
+    return ["erasure.read", "erasure.write"] if shape.erased_directions else []
+
+
 def norms(shape: Shape) -> dict[str, list[str]]:
     """Each norm, and the matrices that are applied to what it computes."""
     readers = {}
@@ -52,7 +57,7 @@ def norms(shape: Shape) -> dict[str, list[str]]:
 
 
 def vectors(shape: Shape) -> list[str]:
-    """Names of biases, norms' weights and added tokens."""
+    """Names of biases, norms' weights, added tokens and the erasure: what the graph takes as it is stored."""
     last = encoder_norm(shape.encoder.layers - 1)  # read by no matrix where there is no connector
     of_encoder = list(dict.fromkeys([*(norm for norm in norms(shape) if norm.startswith(ENCODER)), last]))
     of_decoder = [norm for norm in norms(shape) if norm.startswith(DECODER)]
@@ -62,4 +67,4 @@ def vectors(shape: Shape) -> list[str]:
     layers = matrices(shape) + projections(shape)
     # The keys' bias is left out: it adds the same to all scores of a query, which softmax does not see.
     names += [f"{name}.bias" for name in layers if not name.startswith(DECODER) and not name.endswith(".key")]
-    return names + ([ADDED] if shape.added_tokens else [])
+    return names + ([ADDED] if shape.added_tokens else []) + erasure(shape)

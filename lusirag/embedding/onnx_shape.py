@@ -52,7 +52,7 @@ class Shape:
     Attributes:
         encoder: the multilingual encoder.
         language_model: None where the encoder's output is pooled.
-        added_tokens, pooling, projection, encoder_skip: as in `LusiferConfig`.
+        added_tokens, pooling, projection, encoder_skip, erased_directions: as in `LusiferConfig`.
         dimension: O, the length of an embedding.
         max_tokens: longest text in tokens.
         lora_scaling: alpha / rank of the LoRA matrices in the weight file; 0 when there are none.
@@ -64,6 +64,7 @@ class Shape:
     pooling: str
     projection: str
     encoder_skip: bool
+    erased_directions: int
     dimension: int
     max_tokens: int
     lora_scaling: float
@@ -103,6 +104,7 @@ def read_shape(config: Mapping[str, Any]) -> Shape:
             pooling=config["pooling"],
             projection=config["projection"],
             encoder_skip=config["encoder_skip"],
+            erased_directions=config.get("erased_directions", 0),  # models of before lack it
             dimension=config["embedding_size"],
             max_tokens=config["max_tokens"],
             lora_scaling=lora["alpha"] / lora["rank"] if lora else 0.0,

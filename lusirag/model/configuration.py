@@ -42,6 +42,8 @@ class LusiferConfig(PreTrainedConfig):
         projection: from pooled output to embedding: "mlp" (the published Linear, ReLU, Linear), "linear" or "none".
         embedding_size: length of an embedding; the width of what is pooled when None (always so for "mlp" and "none").
         encoder_skip: add the mean-pooled encoder output (its width must be `embedding_size`) to the projection.
+        erased_directions: directions that are taken out of an embedding at the end, as those that tell scripts apart
+            (`lusirag train erase` finds those); 0 for none.
         matryoshka_dimensions: lengths to which an embedding may be cut, as trained; None: not trained for any.
         lora: {"rank": r, "alpha": a, "dropout": p} of the LoRA matrices beside the weights, None without any.
         base_models: {"encoder": {"source", "revision"}, "decoder": {...}}: where the weights of the two base models
@@ -77,6 +79,7 @@ class LusiferConfig(PreTrainedConfig):
     projection: str = "mlp"
     embedding_size: int | None = None
     encoder_skip: bool = False
+    erased_directions: int = 0
     matryoshka_dimensions: list[int] | None = None
     lora: dict[str, Any] | None = None
     base_models: dict[str, Any] | None = None
@@ -166,6 +169,8 @@ class LusiferConfig(PreTrainedConfig):
                 f"encoder_skip adds the encoder output of width {encoder_width}, but embedding_size is "
                 f"{self.embedding_size}"
             )
+        if not 0 <= self.erased_directions < self.dimension:
+            problems.append(f"erased_directions is {self.erased_directions}, allowed: 0 to {self.dimension - 1}")
         if self.lora is not None and not (self.lora.get("rank", 0) > 0 and self.lora.get("alpha", 0) > 0):
             problems.append(f"lora is {self.lora!r}, allowed: None or a positive rank and alpha")
         if (self.latent_attention is not None) != (self.pooling == "latent_attention"):

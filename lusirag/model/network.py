@@ -55,6 +55,8 @@ class LusiferModel(PreTrainedModel):
             self.language_model = build_decoder(config.decoder_config)
         self.pooler = build_pooler(config)
         self.projection = build_projection(config.projection, config.decoder_width, config.dimension)
+        if config.erased_directions:
+            self.erasure = Erasure(config.dimension, config.erased_directions)
         self.post_init()
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> LusiferOutput:
@@ -76,6 +78,8 @@ class LusiferModel(PreTrainedModel):
         embeddings = self.projection(pooled)  # (B, O)
         if self.config.encoder_skip:
             embeddings = embeddings + mean_over_tokens(encoded, attention_mask)  # (B, O), O = E
+        if self.config.erased_directions:
+            embeddings = self.erasure(embeddings)  # (B, O)
         return LusiferOutput(embeddings=embeddings, pooled=pooled)
 
     def encode(self, input_ids: Tensor, attention_mask: Tensor, *, padded: bool = True) -> Tensor:
@@ -121,6 +125,9 @@ class LusiferModel(PreTrainedModel):
             init.normal_(module.added_tokens, std=self.config.decoder_config.initializer_range)
         if isinstance(module, LatentAttention):
             init.normal_(module.latents)
+        if isinstance(module, Erasure):
+            init.normal_(module.read)
+            init.zeros_(module.write)
 
     @classmethod
     def from_pretrained(
@@ -368,6 +375,19 @@ def build_projection(kind: str, decoder_width: int, embedding_size: int) -> nn.M
             nn.Linear(decoder_width, decoder_width), nn.ReLU(), nn.Linear(decoder_width, embedding_size)
         )
     return nn.Identity()
+
+
+class Erasure(nn.Module):
+    """Takes what R directions hold out of an embedding, wholly or in part; training/ finds those of scripts."""
+
+    def __init__(self, embedding_size: int, directions: int) -> None:
+        super().__init__()
+        self.read = nn.Parameter(torch.empty(embedding_size, directions))
+        self.write = nn.Parameter(torch.empty(directions, embedding_size))
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """(B, O) -> (B, O)."""
+        return embeddings - embeddings @ self.read @ self.write
 
 
 AutoConfig.register(LusiferConfig.model_type, LusiferConfig, exist_ok=True)

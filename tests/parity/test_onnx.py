@@ -28,11 +28,13 @@ from lusirag.types import Vectors
 
 NETWORKS: dict[str, dict[str, Any]] = {
     "skip": {"projection": "linear", "embedding_size": 32, "encoder_skip": True},
+    "erased": {"projection": "linear", "embedding_size": 32, "encoder_skip": True, "erased_directions": 3},
     "published": {"encoder": "xlm-roberta", "added_tokens": 3},
     "weighted mean": {"pooling": "weighted_mean", "added_tokens": 0, "projection": "none"},
     "cls": {"encoder": "xlm-roberta", "pooling": "cls", "projection": "linear", "embedding_size": 20},
     "last": {"pooling": "last", "added_tokens": 2},
     "encoder alone": {"decoder": None, "connector": "none", "projection": "none"},
+    "encoder alone, erased": {"decoder": None, "connector": "none", "projection": "none", "erased_directions": 5},
     "encoder alone, projected": {"encoder": "xlm-roberta", "decoder": None, "connector": "none", "projection": "mlp"},
 }
 LENGTHS = [1, 2, 9, 9, 40, 3]

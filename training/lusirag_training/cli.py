@@ -6,14 +6,14 @@ import os
 
 import typer
 
-from lusirag_training.commands import cluster, export, mine, plot, prepare, stages
+from lusirag_training.commands import cluster, erase, export, mine, plot, prepare, stages
 
 
 def register(app: typer.Typer) -> None:
     """Add the group of commands."""
     group = typer.Typer(no_args_is_help=True, help="Train a LUSIFER model, stage by stage, or adapt one to your pairs.")
     group.callback()(quiet_libraries)
-    for module in (prepare, mine, cluster, stages, export, plot):
+    for module in (prepare, mine, cluster, stages, export, erase, plot):
         module.register(group)
     app.add_typer(group, name="train")
 

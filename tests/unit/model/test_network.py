@@ -106,3 +106,22 @@ def test_configuration_reports_all_errors_at_once() -> None:
         tiny_config(pooling="max", projection="quadratic", added_tokens=-1, encoder_skip=True)
     for part in ("pooling", "projection", "added_tokens", "encoder_skip"):
         assert part in str(caught.value)
+
+
+def test_an_erasure_is_taken_off_at_the_end_and_begins_as_nothing() -> None:
+    erased = tiny_model("bert", projection="linear", embedding_size=32, encoder_skip=True, erased_directions=3)
+    plain = tiny_model("bert", projection="linear", embedding_size=32, encoder_skip=True)
+    plain.load_state_dict({name: weight for name, weight in erased.state_dict().items() if "erasure" not in name})
+    text = texts_of([9], 0)
+    before, after = (embed(model, text, padded_to=9) for model in (plain, erased))
+    read, write = erased.erasure.read.detach(), erased.erasure.write.detach()
+    assert read.shape == (32, 3)
+    torch.testing.assert_close(after, before - before @ read @ write)
+    assert not torch.allclose(after, before, atol=0.01)
+    assert not LusiferModel(erased.config).erasure.write.any()
+
+
+@pytest.mark.parametrize("directions", [-1, 48])
+def test_more_directions_than_an_embedding_has_are_refused(directions: int) -> None:
+    with pytest.raises(ModelError, match=rf"erased_directions is {directions}, allowed: 0 to 47"):
+        tiny_config(erased_directions=directions)
