@@ -54,6 +54,7 @@ def main() -> None:
     """Measure, print a table, and write JSON where asked."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--model", action="append", help="name or directory; several times (default: lusifer-mini)")
+    parser.add_argument("--dtype", help="of the models given by --model, by torch (default: the runtime's own)")
     parser.add_argument("--encoder", type=Path, help="multilingual-e5-small as a transformers directory")
     parser.add_argument("--peer", action="append", choices=PACKAGES, help="another model, from its package")
     parser.add_argument("--search", action="append", help="only those whose name begins so, as en2en; several times")
@@ -67,7 +68,7 @@ def main() -> None:
     figures: dict[str, dict[str, dict[str, float]]] = {}
     with tempfile.TemporaryDirectory() as temporary:
         loaders: dict[str, Callable[[], Encoder]] = {
-            name: partial(Embedder.load, name) for name in options.model or ["lusifer-mini"]
+            name: partial(Embedder.load, name, dtype=options.dtype) for name in options.model or ["lusifer-mini"]
         }
         if options.encoder:
             alone = encoder_alone(options.encoder, Path(temporary) / "encoder")

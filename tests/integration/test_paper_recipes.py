@@ -18,7 +18,7 @@ from tests.training_world import write_world
 CONFIGS = Path(__file__).resolve().parents[2] / "training" / "configs"
 PAPER = sorted((CONFIGS / "paper").glob("*.yaml"))
 MINI = sorted((CONFIGS / "mini").glob("*.yaml"))
-EMBEDDED = {"contrast", "gpu", "overnight"}  # the other trains a whole language model
+EMBEDDED = {"contrast", "gpu", "overnight"}  # the others train a whole language model
 KINDS: Mapping[str, Any] = {"alignment": AlignmentConfig, "contrastive": ContrastiveConfig}
 
 
