@@ -1,6 +1,7 @@
 """What a language model reads through a multilingual encoder after stage 1: how well it foretells an English text.
 
     python -m benchmarks.reading runs/align --texts 60     # folder of a run of stage 1
+    python -m benchmarks.reading runs/align --language sw --json figures.json
 
 The language model writes English passages of the news sets, each behind the instruction to reconstruct and a text: the
 passage itself, its translation, or another passage of the same language. The figures are nats a word, means over the
@@ -11,6 +12,8 @@ takes off the figure of another passage has been read; training saw English alon
 from __future__ import annotations
 
 import argparse
+import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -26,33 +29,52 @@ from lusirag_training.trainer.runs import load_run, read_recipe
 
 SET = "ntrex_passage"
 BATCH = 20
+BEHIND = ("the passage", "its translation", "another passage")
+Figures = dict[str, dict[str, float]]  # by language, by what the passage is written behind
 
 
 def main() -> None:
-    """Measure a run's last checkpoint and print a table."""
+    """Measure a run's last checkpoint, print a table, and write JSON where asked."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("run", type=Path, help="folder of a run of stage 1")
     parser.add_argument("--texts", type=int, default=60, help="passages a language (default: %(default)s)")
     parser.add_argument("--checkpoint", default="last", help="a step, best or last (default: %(default)s)")
     parser.add_argument("--language", action="append", choices=PAPER_LANGUAGES, help="these alone; several times")
+    parser.add_argument("--json", type=Path, help="write the figures here")
     options = parser.parse_args()
     config = read_recipe(options.run)
     if not isinstance(config, AlignmentConfig):
         parser.error(f"{options.run} is a run of stage 2, which leaves nothing that writes; give one of stage 1")
+    figures = measure(options.run, config, options.checkpoint, options.language or PAPER_LANGUAGES, options.texts)
+    show(figures)
+    if options.json:
+        options.json.write_text(json.dumps({"environment": environment(), "figures": figures}, indent=1), "utf-8")
+
+
+def measure(run: Path, config: AlignmentConfig, checkpoint: str, languages: Sequence[str], most: int) -> Figures:
+    """Nats a word of English passages behind themselves, their translations and other passages, by language."""
     tasks = load_tasks(require_sets())
     # Not merged: a merged network is no longer made of the language model whose words are read here.
-    start = load_run(options.run, checkpoint=options.checkpoint, dtype=torch.float32, merge_adapters=False)
+    start = load_run(run, checkpoint=checkpoint, dtype=torch.float32, merge_adapters=False)
     writer = LusiferForAlignment.from_base_models(start.network, attention=config.alignment.attention).eval()
     texts = start.texts(max_tokens=config.data.max_tokens)
     targets = target_tokens(start.network, most=config.data.max_target_tokens, local_files_only=True)
+    figures: Figures = {}
+    for language in languages:
+        english, translated = passages(tasks, language, most)
+        shown = (english, translated, translated[1:] + translated[:1])
+        values = [nats(writer, texts, targets, each, english) for each in shown]
+        figures[language] = dict(zip(BEHIND, values, strict=True))
+    return figures
+
+
+def show(figures: Figures) -> None:
+    """Markdown: a row a language; what is read is what a translation takes off the figure of another passage."""
     print(environment())
-    print("\n| language | the passage | its translation | another passage | read |\n|---|---|---|---|---|")
-    for language in options.language or PAPER_LANGUAGES:
-        english, translated = passages(tasks, language, options.texts)
-        same = nats(writer, texts, targets, english, english)
-        read = nats(writer, texts, targets, translated, english)
-        other = nats(writer, texts, targets, translated[1:] + translated[:1], english)
-        print(f"| {language} | {same:.3f} | {read:.3f} | {other:.3f} | {other - read:.3f} |", flush=True)
+    print(f"\n| language | {' | '.join(BEHIND)} | read |\n|---|---|---|---|---|")
+    for language, values in figures.items():
+        read = values["another passage"] - values["its translation"]
+        print(f"| {language} | {' | '.join(f'{value:.3f}' for value in values.values())} | {read:.3f} |")
 
 
 def passages(tasks: object, language: str, most: int) -> tuple[list[str], list[str]]:

@@ -203,7 +203,8 @@ def _put_back(vectors: Mapping[str, Matrix], read: Matrix, write: Matrix) -> dic
     kept = np.eye(len(read)) - read @ write
     if np.linalg.cond(kept) > _SINGULAR:
         raise ModelError("the model has an erasure that took its directions out wholly; give the model without it")
-    whole = {name: each @ np.linalg.inv(kept) for name, each in vectors.items()}
+    inverse = np.linalg.inv(kept)
+    whole = {name: each @ inverse for name, each in vectors.items()}
     return {name: each / np.linalg.norm(each, axis=1, keepdims=True) for name, each in whole.items()}
 
 
