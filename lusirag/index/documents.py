@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,15 +13,38 @@ import pyarrow as pa
 
 from lusirag.corpus import CHUNK_COLUMN, CHUNK_TYPE
 from lusirag.errors import IndexStateError
-from lusirag.index.columns import CORPUS, numbers
+from lusirag.index.columns import CORPUS, FIXED, numbers
 from lusirag.index.files import damaged
 from lusirag.index.recent import Recent
 from lusirag.index.tombstones import Bitmap
-from lusirag.index.values import ALTERED, Read, readers
+from lusirag.index.values import ALTERED, Read, fields, readers
+from lusirag.types import Hit
 
 _MAGIC = b"ARROW1\0\0"
 _KEPT_BATCHES = 512
 _KEPT_FILTERS = 16
+
+
+class _Passages(NamedTuple):
+    """What reads the values of a batch's rows."""
+
+    id: Read
+    text: Read
+    title: Read
+    language: Read
+    source: Read
+    metadata: tuple[tuple[str, Read], ...]
+    document_id: Read
+    start: Read
+    end: Read
+
+
+def _passages(batch: pa.RecordBatch) -> _Passages:
+    """Raises one of ALTERED."""
+    read = readers(batch)
+    chunk = fields(batch.column(CHUNK_COLUMN))
+    metadata = tuple((name, column) for name, column in read.items() if name not in FIXED)
+    return _Passages(**{name: read[name] for name in CORPUS.names}, metadata=metadata, **chunk)
 
 
 class Documents:
@@ -50,34 +73,36 @@ class Documents:
         if (self._reader.num_record_batches == 0) != (rows == 0):
             raise ValueError(f"it should hold {rows} rows")
         self._rows = rows
-        self._recent: Recent[int, dict[str, Read]] = Recent(_KEPT_BATCHES)
+        self._recent: Recent[int, _Passages] = Recent(_KEPT_BATCHES)
         self._whole: dict[tuple[str, str | None], pa.ChunkedArray] = {}
         self.recent_filters: Recent[Hashable, Bitmap] = Recent(_KEPT_FILTERS)
 
-    def row(self, row: int) -> dict[str, Any]:
-        """One passage: column name to Python value."""
-        columns, at = self._locate(row)
+    def hit(self, row: int, score: float = 0.0) -> Hit:
+        """One passage as a search result; columns that are null in it are left out of `metadata`."""
+        read, at = self._locate(row)
         try:
-            values = {name: read(at) for name, read in columns.items()}
+            hit = Hit(
+                read.id(at), score, read.text(at), read.title(at), read.language(at), read.source(at),
+                {name: value for name, column in read.metadata if (value := column(at)) is not None},
+                read.document_id(at), read.start(at), read.end(at),
+            )  # fmt: skip
         except ALTERED as error:
             raise self._damaged(f"row {row} was altered") from error
-        chunk = values[CHUNK_COLUMN] or {}
-        start, end = chunk.get("start"), chunk.get("end")
-        if values["id"] is None or values["text"] is None or start is None or end is None:
+        if hit.id is None or hit.text is None or hit.start is None or hit.end is None:
             raise self._damaged(f"row {row} lacks a value that every row has")
-        if start < 0 or end - start != len(values["text"]):
+        if hit.start < 0 or hit.end - hit.start != len(hit.text):
             raise self._damaged(f"row {row} does not lie where it says in its document")
-        if values["id"] != chunk["document_id"]:
-            document_id, _, piece = values["id"].rpartition("#")
-            if document_id != chunk["document_id"] or not piece.isdecimal():
+        if hit.id != hit.document_id:
+            document_id, _, piece = hit.id.rpartition("#")
+            if document_id != hit.document_id or not piece.isdecimal():
                 raise self._damaged(f"row {row} has another id than its document")
-        return values
+        return hit
 
     def document_id(self, row: int) -> str:
         """Id of the document that a passage belongs to."""
-        columns, at = self._locate(row)
+        read, at = self._locate(row)
         try:
-            return str(columns[CHUNK_COLUMN](at)["document_id"])
+            return str(read.document_id(at))
         except ALTERED as error:
             raise self._damaged(f"row {row} was altered") from error
 
@@ -112,7 +137,7 @@ class Documents:
             combined = combined.chunk(0)
         return numbers(combined.indices).astype(np.int32), tuple(combined.dictionary.to_pylist())
 
-    def _locate(self, row: int) -> tuple[dict[str, Read], int]:
+    def _locate(self, row: int) -> tuple[_Passages, int]:
         """The readers of the columns in a row's batch, and the row's place in it."""
         if not 0 <= row < self._rows:
             raise self._damaged(f"it has no row {row}")
@@ -123,7 +148,7 @@ class Documents:
             if batch.num_rows != min(self._batch_rows, self._rows - row + at):
                 raise self._damaged(f"batch {number} has another length than the others")
             try:
-                found = readers(batch)
+                found = _passages(batch)
             except ALTERED as error:
                 raise self._damaged(f"batch {number} was altered") from error
             self._recent.put(number, found)

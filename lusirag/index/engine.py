@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from concurrent.futures import ThreadPoolExecutor, wait
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -16,27 +16,44 @@ from lusirag.errors import MissingDependencyError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_THREADS = "lusirag search"
-_TURNS = 4  # of each thread, when there are many items: one that is late with a turn holds up little
 _pools: dict[int, ThreadPoolExecutor] = {}  # by process, as no thread survives a fork
+_inside = threading.local()
 
 
 def in_threads(run: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
     """Do something for each item, in as many threads as FAISS may use; within that, one after another.
 
-    Many items are handed out some at a time, so that a short task is not outweighed by handing it out.
+    The calling thread is one of them, and each takes the next item when it is done with one: so little is lost where
+    items are short, unlike each other, or where the other threads are busy.
     """
     items = list(items)
-    inside = threading.current_thread().name.startswith(_THREADS)
-    if inside or len(items) < 2 or (threads := load_faiss().omp_get_max_threads()) == 1:
+    if getattr(_inside, "now", False) or len(items) < 2 or (threads := load_faiss().omp_get_max_threads()) == 1:
         return [run(item) for item in items]
+    results: list[Result | None] = [None] * len(items)
+    left = iter(range(len(items)))
+
+    def work() -> None:
+        _inside.now = True
+        try:
+            for number in left:
+                results[number] = run(items[number])
+        finally:
+            _inside.now = False
+
     process = os.getpid()
     if process not in _pools:
-        _pools.setdefault(process, ThreadPoolExecutor(threads, _THREADS))
-    size = max(1, len(items) // (_TURNS * threads))
-    parts = [items[start : start + size] for start in range(0, len(items), size)]
-    done = _pools[process].map(lambda part: [run(item) for item in part], parts)
-    return [result for part in done for result in part]
+        _pools.setdefault(process, ThreadPoolExecutor(threads, "lusirag search"))
+    helpers = [_pools[process].submit(work) for _ in range(min(threads, len(items)) - 1)]
+    try:
+        work()
+    finally:
+        for _ in left:  # where one has failed
+            pass
+        started = [helper for helper in helpers if not helper.cancel()]
+        wait(started)
+    for helper in started:
+        helper.result()
+    return cast(list[Result], results)
 
 
 def load_faiss() -> Any:

@@ -7,8 +7,8 @@ and equal scores are ordered by row: one query alone gets the same hits as the s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ import numpy.typing as npt
 from lusirag.index.engine import in_threads
 from lusirag.index.scan import largest_inner_products
 from lusirag.index.tombstones import Bitmap
-from lusirag.index.vectors import StoredVectors
+from lusirag.index.vectors import StoredVectors, taken
 from lusirag.types import Vectors
 
 # Larger than the difference of two ways to add up a float32 inner product of unit vectors.
@@ -105,7 +105,12 @@ def _kth_largest(scores: Vectors, k: int) -> float:
 
 def rank(segments: Sequence[Candidates], queries: Vectors, origin: Places, rows: Places, k: int) -> list[list[Match]]:
     """The k best rows of each query by exact cosines, equal ones by segment and row; arguments as for `cosines`."""
-    scores = cosines([segment.vectors for segment in segments], queries, origin, rows)
+    vectors = [segment.vectors for segment in segments]
+    if (width := rows.shape[1]) > 2 * k:
+        rough = _scores(vectors, queries, origin, rows, np.vecdot)
+        lowest = np.partition(rough, width - k, axis=1)[:, [width - k]] - _ROUNDING
+        rows = np.where(rough >= lowest, rows, -1)
+    scores = cosines(vectors, queries, origin, rows)
     order = np.lexsort((rows, origin, -scores))[:, :k]
     query = np.arange(len(queries))[:, None]
     columns = (part[query, order].tolist() for part in (origin, rows, scores))
@@ -125,17 +130,29 @@ def cosines(vectors: Sequence[StoredVectors], queries: Vectors, origin: Places, 
     Returns:
         (n, m), -inf where there is none.
     """
+    return _scores(vectors, queries, origin, rows, _in_double_precision)
+
+
+def _in_double_precision(left: Vectors, right: Vectors) -> npt.NDArray[np.float64]:
+    products = left.astype(np.float64)
+    products *= right
+    sums: npt.NDArray[np.float64] = products.sum(axis=1)
+    return sums.clip(-1, 1)
+
+
+def _scores(
+    vectors: Sequence[StoredVectors],
+    queries: Vectors,
+    origin: Places,
+    rows: Places,
+    inner_products: Callable[[Vectors, Vectors], npt.NDArray[Any]],
+) -> Vectors:
+    """As `cosines`, by what gives the inner products of the rows of two matrices."""
     scores = np.full(rows.shape, -np.inf, dtype=np.float32)
-    for number in range(len(vectors)):
-        here = (rows >= 0) & (origin == number)
-        query, _ = np.nonzero(here)  # (rows of the segment,)
-        if not len(query):
-            continue
-        places, sums = rows[here], np.empty(len(query))
-        for start in range(0, len(query), _SCORED_AT_ONCE):
-            part = slice(start, start + _SCORED_AT_ONCE)
-            products = vectors[number].take(places[part]).astype(np.float64)
-            products *= queries[query[part]]
-            products.sum(axis=1, out=sums[part])
-        scores[here] = sums.clip(-1, 1)
+    there = np.flatnonzero(rows >= 0)
+    there = there[np.argsort(origin.flat[there], kind="stable")]
+    segments, places, query = origin.flat[there], rows.flat[there], there // rows.shape[1]
+    for start in range(0, len(there), _SCORED_AT_ONCE):
+        part = slice(start, start + _SCORED_AT_ONCE)
+        scores.flat[there[part]] = inner_products(taken(vectors, segments[part], places[part]), queries[query[part]])
     return scores

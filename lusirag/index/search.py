@@ -14,7 +14,6 @@ from lusirag.index.ann.nearest import nearest
 from lusirag.index.files import damaged
 from lusirag.index.filters import Where, matching
 from lusirag.index.fusion import Fusion, Scores, fuse
-from lusirag.index.hits import to_hit
 from lusirag.index.languages import allowed_rows
 from lusirag.index.lexical import Scored, best
 from lusirag.index.passages import checked_vectors
@@ -56,7 +55,7 @@ def search_snapshot(
     else:
         found = _hybrid(snapshot, allowed, k, vectors, terms, fusion or Fusion())
     documents = [segment.documents for segment in snapshot.segments]
-    return [[to_hit(documents[match.segment].row(match.row), match.score) for match in matches] for matches in found]
+    return [[documents[segment].hit(row, score) for segment, row, score in matches] for matches in found]
 
 
 def _dense(snapshot: Snapshot, allowed: Sequence[flat.Candidates], vectors: Vectors, k: int) -> list[list[flat.Match]]:

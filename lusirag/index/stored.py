@@ -28,7 +28,7 @@ def stored_documents(snapshot: Snapshot, ids: Sequence[str] | None, where: Where
     found = []
     for segment, position in chosen:
         rows = segment.rows_of(position)
-        found.append(to_document([segment.documents.row(row) for row in range(rows.start, rows.stop)]))
+        found.append(to_document([segment.documents.hit(row) for row in range(rows.start, rows.stop)]))
     if ids is not None and where is not None:
         order = {document_id: at for at, document_id in enumerate(ids)}
         found.sort(key=lambda document: order[document.id])

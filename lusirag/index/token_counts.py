@@ -49,8 +49,8 @@ def language_report(snapshot: Snapshot, embedder: Encoder, *, sample: int | None
         codes, names = segment.languages
         for start in range(0, len(rows), _PASSAGES_AT_ONCE):
             some = rows[start : start + _PASSAGES_AT_ONCE]
-            passages = [segment.documents.row(int(row)) for row in some]
-            texts = [passage_text(passage["title"], passage["text"]) for passage in passages]
+            passages = [segment.documents.hit(int(row)) for row in some]
+            texts = [passage_text(passage.title, passage.text) for passage in passages]
             count([names[code] for code in codes[some]], texts)
     documents = _documents(snapshot)
     tokens_of_english, words = count.english()

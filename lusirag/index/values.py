@@ -65,6 +65,17 @@ def reader(column: pa.Array) -> Read:
     return _by_arrow(column)
 
 
+def fields(column: pa.StructArray) -> dict[str, Read]:
+    """What reads the fields of such a column of structs, of which none is null.
+
+    Raises:
+        One of ALTERED: one is.
+    """
+    if column.null_count:
+        raise ValueError("a struct is missing")
+    return {field.name: reader(column.field(number)) for number, field in enumerate(column.type)}
+
+
 def _numbers(column: pa.Array, code: str) -> Read:
     values: Any = memoryview(column.buffers()[1]).cast("B").cast(code)  # type: ignore[call-overload]
     return _or_none(column, values.__getitem__)
@@ -89,8 +100,8 @@ def _flags(column: pa.Array) -> Read:
 
 
 def _fields(column: pa.Array) -> Read:
-    fields = [(field.name, reader(column.field(number))) for number, field in enumerate(column.type)]
-    return _or_none(column, lambda row: {name: read(row) for name, read in fields})
+    read = [(field.name, reader(column.field(number))) for number, field in enumerate(column.type)]
+    return _or_none(column, lambda row: {name: value(row) for name, value in read})
 
 
 def _lists(column: pa.Array, code: str) -> Read:

@@ -8,7 +8,9 @@ scores are all of the stored vectors.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, Literal, NamedTuple, cast, get_args
 
 import numpy as np
@@ -99,6 +101,23 @@ class StoredVectors:
     def resident(self) -> gpu.Resident | None:
         """The vectors in the memory of a GPU, in 32 bits whatever they are stored as; None where they do not fit."""
         return gpu.resident_flat(self.take())
+
+
+def taken(sources: Sequence[StoredVectors], origin: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]) -> Vectors:
+    """Vectors (n, dim) of several segments of one index, at least one.
+
+    Args:
+        sources: of each segment.
+        origin: (n,) the segment of each, ascending.
+        rows: (n,) its row there.
+    """
+    numbers, starts = np.unique(origin, return_index=True)
+    parts = [slice(*each) for each in pairwise([*starts.tolist(), len(rows)])]
+    pieces = [(sources[number], rows[part]) for number, part in zip(numbers.tolist(), parts, strict=True)]
+    if pieces[0][0].ranges is None:
+        # They are all stored in the same way, and made float32 at once.
+        return StoredVectors(np.concatenate([source.codes[places] for source, places in pieces])).take()
+    return np.concatenate([source.take(places) for source, places in pieces])
 
 
 def _from_halves(codes: npt.NDArray[np.float16]) -> Vectors:

@@ -94,24 +94,30 @@ def _nearest(
         run, depth = finders[number]
         return run(queries, depth)
 
+    # One query is one thread's work in each segment, many are shared out among threads in each.
     found = in_threads(find, finders) if len(queries) == 1 else [find(number) for number in finders]
-    # Each segment that is searched this way has more rows than k: one that gives fewer is searched exactly.
-    short = [np.count_nonzero(rows >= 0, axis=1) < k for _, rows in found]
     scores = np.concatenate([part for part, _ in found], axis=1)  # (n, m of all segments)
-    rows = np.concatenate(
-        [np.where(few[:, None], -1, part) for few, (_, part) in zip(short, found, strict=True)], axis=1
-    )
+    rows = np.concatenate([part for _, part in found], axis=1)
     origin = np.repeat(list(finders), [part.shape[1] for _, part in found])[None].repeat(len(queries), axis=0)
+    again: dict[int, list[int]] = {}  # segments of a query
+    if (found_none := rows < 0).any():
+        # Each segment that is searched this way has more rows than k: one that gives fewer is searched exactly.
+        for number in finders:
+            here = origin == number
+            short = np.count_nonzero(here & ~found_none, axis=1) < k
+            rows[short[:, None] & here] = -1
+            for at in np.flatnonzero(short).tolist():
+                again.setdefault(at, []).append(number)
+        scores[rows < 0] = -np.inf
     most = max(depth for _, depth in finders.values())
     if (width := rows.shape[1]) > most:  # those that look best, in no order
         query = np.arange(len(queries))[:, None]
-        best = np.argpartition(np.where(rows < 0, -np.inf, scores), width - most, axis=1)[:, width - most :]
+        best = np.argpartition(scores, width - most, axis=1)[:, width - most :]
         origin, rows = origin[query, best], rows[query, best]
-    proposed = flat.rank(allowed, queries, origin, rows, k)
     results = []
-    for at, (here, there) in enumerate(zip(proposed, elsewhere, strict=True)):
-        if again := {number for number, few in zip(finders, short, strict=True) if few[at]}:
-            parts = [part if number in again else part._replace(rows=0) for number, part in enumerate(allowed)]
+    for at, (here, there) in enumerate(zip(flat.rank(allowed, queries, origin, rows, k), elsewhere, strict=True)):
+        if at in again:
+            parts = [part if number in again[at] else part._replace(rows=0) for number, part in enumerate(allowed)]
             there = there + flat.nearest(parts, queries[at : at + 1], k)[0]
         results.append(_merged(here, there, k))
     return results

@@ -57,7 +57,7 @@ def drawn(snapshot: Snapshot, sample: int, seed: int) -> Questions:
     texts, origin = [], []
     for number, (segment, rows) in enumerate(sampled_rows(snapshot, sample, seed)):
         for row in np.asarray(rows).tolist():
-            text = first_sentence(segment.documents.row(row)["text"])
+            text = first_sentence(segment.documents.hit(row).text)
             if text:
                 texts.append(text)
                 origin.append((number, row))

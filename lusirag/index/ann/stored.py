@@ -23,6 +23,8 @@ Find = Callable[[Vectors, int], tuple[Vectors, Rows]]
 # Candidates that are scored again for one hit, by what the structure knows of a vector: 8 bits a number, or about one.
 _FINE, _COARSE = 2, 10
 _FEWEST_HITS = 10  # that candidates are counted for; few candidates would find less than their share
+# Queries that lists are chosen for at once: for many more FAISS multiplies matrices, which adds up otherwise.
+_LISTS_CHOSEN_AT_ONCE = 16
 
 
 class StoredStructure:
@@ -43,6 +45,7 @@ class StoredStructure:
         self._bytes = np.memmap(directory / record.path, dtype=np.uint8, mode="r")
         self._lock = threading.Lock()
         self._index: Any = None
+        self._lists: Any = None
         self._resident: gpu.Resident | None = None
         self._selects = True
         self._sign = 1
@@ -83,6 +86,7 @@ class StoredStructure:
             self._sign = 1 if index.metric_type == faiss.METRIC_INNER_PRODUCT else -1
             if gpu.searches():
                 self._resident = gpu.resident_lists(index)
+            self._lists = _plain_lists(index)
             self._index = index
 
     def candidates_for(self, k: int, settings: SearchSettings) -> int:
@@ -100,8 +104,9 @@ class StoredStructure:
 
         Returns:
             A function of queries (n, dim) and a number m: approximate inner products and rows, both (n, m), best first;
-            the row is -1 where fewer were found. What it finds for a query does not depend on the others, unless a GPU
-            does it: there the lists of a query in company may differ by one that is as near as another.
+            the row is -1 where fewer were found, and its score anything. What it finds for a query does not depend on
+            the others, unless a GPU does it: there the lists of a query in company may differ by one that is as near
+            as another.
         """
         self.load()
         faiss = load_faiss()
@@ -117,10 +122,11 @@ class StoredStructure:
             scores, rows = search(queries, m, parameters)
             if selector is not None and not self._selects:
                 rows = np.where((allowed[rows >> 3] >> (rows & 7).astype(np.uint8)) & 1 > 0, rows, -1)
-            return np.where(rows < 0, -np.inf, scores * self._sign), rows
+            return (scores if self._sign == 1 else self._sign * scores), rows
 
-        # NOTE: lists are chosen, and fast-scan codes compared, a little differently for a query in company.
-        search = self._search if self.factory.startswith("HNSW") else self._search_each
+        search = self._search
+        if not self.factory.startswith("HNSW"):  # of which each query is searched for by itself in any company
+            search = self._search_lists if self._lists is not None else self._search_each
         resident = self._resident
         if resident is None or settings.nprobe * self._rows > gpu.MOST * count:
             return on_cpu
@@ -145,8 +151,36 @@ class StoredStructure:
         return plain
 
     def _search_each(self, queries: Vectors, m: int, parameters: Any) -> tuple[Any, Rows]:
+        if len(queries) == 1:
+            return self._search(queries, m, parameters)
         scores, rows = zip(*in_threads(lambda query: self._search(query[None], m, parameters), queries), strict=True)
         return np.concatenate(scores), np.concatenate(rows)
+
+    def _search_lists(self, queries: Vectors, m: int, parameters: Any) -> tuple[Any, Rows]:
+        """What `_search_each` finds, by FAISS's own threads: the lists are chosen for few queries at a time."""
+        if len(queries) == 1:
+            return self._search(queries, m, parameters)
+        faiss, index, n = load_faiss(), self._lists, len(queries)
+        lists = np.empty((n, parameters.nprobe), dtype=np.int64)
+        nearness = np.empty(lists.shape, dtype=np.float32)
+        for start in range(0, n, _LISTS_CHOSEN_AT_ONCE):
+            part = slice(start, start + _LISTS_CHOSEN_AT_ONCE)
+            index.quantizer.search(queries[part], parameters.nprobe, D=nearness[part], I=lists[part])
+        scores = np.empty((n, m), dtype=np.float32)
+        rows = np.empty((n, m), dtype=np.int64)
+        pointers = [faiss.swig_ptr(each) for each in (queries, lists, nearness, scores, rows)]
+        # NOTE: FAISS's Python method of this name takes no parameters; this is the one that it calls.
+        index.search_preassigned_c(n, pointers[0], m, *pointers[1:], False, parameters)
+        return scores, rows
+
+
+def _plain_lists(index: Any) -> Any | None:
+    """An index with lists that a flat quantizer finds; None if it is another one."""
+    faiss = load_faiss()
+    index = faiss.downcast_index(index)
+    kinds = (faiss.IndexIVFFlat, faiss.IndexIVFScalarQuantizer, faiss.IndexIVFPQ, faiss.IndexIVFPQFastScan)
+    flat = type(index) in kinds and isinstance(faiss.downcast_index(index.quantizer), faiss.IndexFlat)
+    return index if flat else None
 
 
 def _parameters(faiss: Any, index: Any, settings: SearchSettings, factor: float, selector: Any) -> Any:

@@ -17,10 +17,13 @@ from fake_embedder import FakeEmbedder, document, documents, stored_vectors_of, 
 from lusirag.errors import IndexStateError, InvalidArgumentError, MissingDependencyError
 from lusirag.index import Index, scan, segment, verify_index
 from lusirag.index.ann import kinds, nearest, stored
+from lusirag.index.ann.records import SearchSettings
+from lusirag.index.tombstones import to_bitmap
 from lusirag.index.writer import Writer
 from lusirag.types import Hit
 
 ROWS = 1500
+WIDE = 384
 # What each must find: of vectors of 16 independent numbers, those that keep few bits of each cannot find much.
 LEAST = {
     "hnsw": 0.97, "ivf": 0.97, "ivf-pq": 0.8, "binary": 0.8, "HNSW16": 0.97, "HNSW8,SQfp16": 0.97, "IVF8,Flat": 0.97,
@@ -88,6 +91,37 @@ def test_every_kind_finds_most_and_scores_exactly(tmp_path: Path, ann: str) -> N
         assert share(found, odd) > LEAST[ann]
         assert verify_index(index.path).ok
         assert Index.open(index.path, FakeEmbedder()).search_many(QUERIES, k=10) == found
+
+
+def between_lists(structure: Any) -> np.ndarray:
+    """Queries (n, WIDE), each as near to one list's centroid as to another's, but for rounding."""
+    lists = faiss.downcast_index(structure)
+    if not isinstance(lists, faiss.IndexIVF) or lists.d != WIDE:
+        return np.empty((0, WIDE), dtype=np.float32)
+    centroids = lists.quantizer.reconstruct_n(0, lists.nlist).astype(np.float64)
+    left, right = (centroids[each] for each in np.triu_indices(lists.nlist, 1))
+    apart, queries = left - right, left + right
+    queries -= apart * ((queries * apart).sum(axis=1) / (apart * apart).sum(axis=1))[:, None]
+    return (queries / np.linalg.norm(queries, axis=1, keepdims=True)).astype(np.float32)[:500]
+
+
+@pytest.mark.parametrize("ann", [*LEAST, "IVF32,PQ8x4fsr"])
+@pytest.mark.parametrize("share", [1, 2])
+def test_candidates_do_not_depend_on_the_other_queries(tmp_path: Path, ann: str, share: int) -> None:
+    with Index.create(tmp_path / "index", FakeEmbedder(dimension=WIDE), ann=ann, identify_languages=False) as index:
+        index.add(documents(range(ROWS)))
+        [structure] = [part.structure for part in index._snapshot.segments]
+        assert structure is not None
+        allowed = to_bitmap(np.arange(ROWS) % share == 0)
+        faiss.omp_set_num_threads(2)
+        find = structure.finder(SearchSettings(nprobe=1), allowed, ROWS // share)
+        queries = np.concatenate([vectors_of(QUERIES, WIDE), between_lists(structure._index)])
+        scores, rows = find(queries, 30)
+        alone = [find(query[None], 30) for query in queries]
+        assert np.array_equal(np.concatenate([each for _, each in alone]), rows)
+        assert np.array_equal(np.concatenate([each for each, _ in alone])[rows >= 0], scores[rows >= 0])
+        assert set(rows[rows >= 0] % share) == {0}
+        assert len(set(rows.flat)) > 100
 
 
 def test_exact_and_approximate_segments_are_ranked_together(index: Index) -> None:
@@ -277,8 +311,6 @@ def test_kinds_need_faiss_only_when_they_use_it(tmp_path: Path, monkeypatch: pyt
 
 
 def test_settings_reach_faiss(index: Index) -> None:
-    from lusirag.index.ann.records import SearchSettings
-
     [structure] = [segment.structure for segment in index._snapshot.segments]
     assert structure is not None
     few, many = SearchSettings(ef_search=1), SearchSettings(ef_search=500)

@@ -99,18 +99,26 @@ def write(path: Path, batches: list[pa.RecordBatch]) -> Path:
     return folder / "documents.arrow"
 
 
+def values_of(found: Documents, row: int) -> dict[str, Any]:
+    """What is read of a row, by column."""
+    hit = found.hit(row)
+    chunk = {"document_id": hit.document_id, "start": hit.start, "end": hit.end}
+    fixed = {name: getattr(hit, name) for name in CORPUS.names} | {CHUNK_COLUMN: chunk}
+    return fixed | {name: hit.metadata.get(name) for name in found.schema.names if name not in fixed}
+
+
 def expect_rows(path: Path, whole: pa.RecordBatch) -> None:
     found = Documents(path, whole.num_rows)
     wanted = whole.to_pylist()
     for row in [*range(whole.num_rows), *reversed(range(whole.num_rows))]:
-        values = found.row(row)
-        assert list(values) == whole.schema.names
+        values = values_of(found, row)
+        assert None not in found.hit(row).metadata.values()
         assert repr(values) == repr(wanted[row])  # types and zones count too, and -0.0
         assert values == wanted[row]
         assert found.document_id(row) == wanted[row][CHUNK_COLUMN]["document_id"]
     for row in (-1, whole.num_rows):
         with pytest.raises(IndexStateError, match="no row"):
-            found.row(row)
+            found.hit(row)
 
 
 @pytest.mark.parametrize(("kind", "values"), VALUES, ids=[str(kind) for kind, _ in VALUES])
@@ -129,7 +137,7 @@ def test_batches_that_are_not_equally_long_are_refused(tmp_path: Path) -> None:
         edges = np.cumsum([0, *lengths]).tolist()
         found = Documents(write(tmp_path, [whole.slice(*each) for each in zip(edges, lengths, strict=False)]), ROWS)
         with pytest.raises(IndexStateError, match=r"do not hold 21 rows|has another length"):
-            [found.row(row) for row in range(ROWS)]
+            [found.hit(row) for row in range(ROWS)]
 
 
 def test_batches_of_any_length(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,7 +193,7 @@ def cells(path: Path, rows: int) -> list[dict[str, Any] | None]:
     values: list[dict[str, Any] | None] = []
     for row in range(rows):
         try:
-            values.append(found.row(row))
+            values.append(values_of(found, row))
             assert found.document_id(row) == values[-1][CHUNK_COLUMN]["document_id"]  # type: ignore[index]
         except IndexStateError:
             values.append(None)
@@ -245,7 +253,7 @@ def test_a_moment_is_read_without_pandas(sound: tuple[Path, pa.RecordBatch]) -> 
     write(path.parents[3], [whole.select([*CORPUS.names, CHUNK_COLUMN, "when"])])
     script = (
         "import sys; from pathlib import Path; from lusirag.index.documents import Documents\n"
-        f"print(Documents(Path({str(path)!r}), {ROWS}).row(3)['when'], 'pandas' in sys.modules)"
+        f"print(Documents(Path({str(path)!r}), {ROWS}).hit(3).metadata['when'], 'pandas' in sys.modules)"
     )
     out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert out.split() == ["2024-10-30", "00:30:01.234567+00:00", "False"]
@@ -264,4 +272,4 @@ def test_an_offset_outside_its_column_is_refused(sound: tuple[Path, pa.RecordBat
     found = Documents(path, ROWS)
     for row in (2, 3):
         with pytest.raises(IndexStateError, match=f"row {row} was altered"):
-            found.row(row)
+            found.hit(row)
