@@ -7,12 +7,13 @@ and equal scores are ordered by row: one query alone gets the same hits as the s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from lusirag.index import gpu
 from lusirag.index.engine import in_threads
 from lusirag.index.scan import largest_inner_products
 from lusirag.index.tombstones import Bitmap
@@ -52,6 +53,14 @@ class Match(NamedTuple):
     score: float
 
 
+class _Piece(NamedTuple):
+    """Rows of a segment, the first of which is `start`."""
+
+    segment: int
+    start: int
+    part: Candidates
+
+
 def nearest(segments: Sequence[Candidates], queries: Vectors, k: int) -> list[list[Match]]:
     """Find the k best rows of all segments for each query.
 
@@ -75,26 +84,38 @@ def _nearest(segments: Sequence[Candidates], queries: Vectors, k: int, fetched: 
     if not used:
         return [[] for _ in queries]
 
-    def search(number: int) -> tuple[int, Vectors, npt.NDArray[np.int64]]:
-        part = segments[number]
-        return number, *largest_inner_products(queries, part.vectors, min(fetched, part.rows), part.allowed)
+    def search(piece: _Piece) -> tuple[_Piece, Vectors, Places]:
+        part = piece.part
+        scores, rows = largest_inner_products(queries, part.vectors, min(fetched, part.rows), part.allowed)
+        return piece, scores, np.where(rows < 0, -1, rows + piece.start)
 
     # One query is one thread's work, many are shared out among threads by FAISS and BLAS themselves.
     large = sum(segments[number].vectors.codes.size for number in used) > _LARGE
-    found = in_threads(search, used) if len(queries) == 1 and large else list(map(search, used))
+    if len(queries) == 1 and large and not gpu.searches():
+        found = in_threads(search, [piece for number in used for piece in _pieces(number, segments[number])])
+    else:
+        found = [search(_Piece(number, 0, segments[number])) for number in used]
     scores = np.concatenate([part for _, part, _ in found], axis=1)  # (n, m of all segments)
     rows = np.concatenate([part for _, _, part in found], axis=1)
-    origin = np.concatenate([np.full(part.shape[1], number) for number, part, _ in found])
+    origin = np.concatenate([np.full(part.shape[1], piece.segment) for piece, part, _ in found])
     results = []
     for at, query in enumerate(queries):
         lowest = _kth_largest(scores[at][rows[at] >= 0], k) - _ROUNDING
         # Rows beyond the last fetched one might equal the k-th best: then look further.
-        if any(part.shape[1] < segments[number].rows and part[at, -1] >= lowest for number, part, _ in found):
+        if any(part.shape[1] < piece.part.rows and part[at, -1] >= lowest for piece, part, _ in found):
             results += _nearest(segments, query[None], k, 4 * fetched)
             continue
         kept = (rows[at] >= 0) & (scores[at] >= lowest)
         results += rank(segments, query[None], origin[kept][None], rows[at][kept][None], k)
     return results
+
+
+def _pieces(number: int, segment: Candidates) -> Iterator[_Piece]:
+    """A segment in parts for several threads, without those where nothing may be found."""
+    for start, vectors in segment.vectors.pieces:
+        allowed = segment.allowed[start // 8 : start // 8 + (len(vectors) + 7) // 8]
+        if rows := int(np.bitwise_count(allowed).sum()):
+            yield _Piece(number, start, Candidates(vectors, allowed, rows))
 
 
 def _kth_largest(scores: Vectors, k: int) -> float:

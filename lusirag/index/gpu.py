@@ -22,7 +22,7 @@ import logging
 import math
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
 
@@ -121,13 +121,19 @@ def resident_lists(index: Any) -> Resident | None:
     return _resident(lambda: _copied(_resources(), index))
 
 
-def resident_flat(rows: Vectors) -> Resident | None:
-    """Vectors (rows, dim) on the GPU, as float32, to be searched by inner product; None where they do not fit."""
+def resident_flat(dimension: int, blocks: Iterable[Vectors]) -> Resident | None:
+    """Vectors on the GPU, as float32, to be searched by inner product; None where they do not fit.
+
+    Args:
+        dimension: of them.
+        blocks: the vectors, (rows, dim) each.
+    """
 
     def copied() -> Any:
         faiss = load_faiss()
-        index = _copied(_resources(), faiss.IndexFlatIP(rows.shape[1]))
-        index.add(rows)
+        index = _copied(_resources(), faiss.IndexFlatIP(dimension))
+        for block in blocks:
+            index.add(block)
         return index
 
     return _resident(copied)
@@ -142,14 +148,13 @@ def _resident(make: Callable[[], Any]) -> Resident | None:
             return None
 
 
-def built(empty: Callable[[], Any], rows: Vectors, fill: Callable[[Any, Vectors], None]) -> Any | None:
-    """An index of vectors (rows, dim) that a GPU has trained and filled, in the CPU's memory.
+def built(empty: Callable[[], Any], fill: Callable[[Any], None]) -> Any | None:
+    """An index that a GPU has trained and filled, in the CPU's memory.
 
     Where FAISS has no GPU form of it, the GPU finds the centroids of its lists, and the CPU does the rest.
 
     Args:
         empty: makes the index, not trained.
-        rows: the vectors.
         fill: trains the index that it is given, and adds the vectors.
 
     Returns:
@@ -169,12 +174,12 @@ def built(empty: Callable[[], Any], rows: Vectors, fill: Callable[[Any, Vectors]
         resources = _new_resources()  # its memory is free again at the end
         if _has_form(index):
             on_gpu = _copied(resources, index)
-            fill(on_gpu, rows)
+            fill(on_gpu)
             return faiss.index_gpu_to_cpu(on_gpu)
         # NOTE: FAISS holds a bare pointer to it.
         assigner = _copied(resources, faiss.IndexFlat(lists.d, lists.metric_type))
         lists.clustering_index = assigner
-        fill(index, rows)
+        fill(index)
         lists.clustering_index = None
     except RuntimeError as error:
         if too_few(error):

@@ -18,6 +18,7 @@ from lusirag.index.files import damaged
 from lusirag.index.postings import Postings
 from lusirag.index.postings import merged as merged_postings
 from lusirag.index.segment import Segment, largest_segment
+from lusirag.index.vectors import merged as merged_vectors
 from lusirag.index.writer import Writer
 
 FACTOR = 8
@@ -108,11 +109,9 @@ def write_live(writer: Writer, segments: Sequence[Segment], postings: Sequence[P
         if (row := segment.vectors.first_damaged()) is not None:
             raise damaged(writer.directory, f"segments/{segment.record.name}: the vector of row {row} was altered")
     schema = unify(segment.documents.schema for segment in segments)
-    vectors = writer.stored(np.concatenate([segment.vectors.take(~segment.deleted) for segment in segments]))
-    counted = None
-    if postings is not None:
-        live = (~segment.deleted for segment in segments)
-        counted = merged_postings(list(zip(postings, live, strict=True)))
+    live = [~segment.deleted for segment in segments]
+    vectors = merged_vectors([(segment.vectors, rows) for segment, rows in zip(segments, live, strict=True)])
+    counted = None if postings is None else merged_postings(list(zip(postings, live, strict=True)))
     return writer.add_segment(_live_batches(segments, schema), schema, vectors, _live_keys(segments), counted)
 
 

@@ -93,19 +93,33 @@ def merged(parts: Sequence[tuple[Postings, Mask]]) -> Postings:
     Args:
         parts: of each segment its postings and (rows,) True where a passage lives, in row order.
     """
-    pairs, counts, lengths = [], [], []
-    before = 0
-    for postings, live in parts:
+    terms = np.unique(np.concatenate([postings.terms for postings, _ in parts]))
+    places = [np.searchsorted(terms, postings.terms) for postings, _ in parts]
+    sizes = [_live_pairs(postings, live) for postings, live in parts]  # of each term of each segment
+    totals = np.zeros(len(terms), dtype=np.int64)
+    for at, size in zip(places, sizes, strict=True):
+        totals[at] += size
+    offsets = np.append(0, np.cumsum(totals))
+    rows = np.empty(offsets[-1], dtype=np.uint32)
+    counts = np.empty(offsets[-1], dtype=np.uint16)
+    free, before = offsets[:-1].copy(), 0
+    # A segment's rows of a term come behind those of the segments before it, so nothing need be sorted.
+    for (postings, live), at, size in zip(parts, places, sizes, strict=True):
         kept = live[postings.rows]
-        terms = np.repeat(postings.terms, np.diff(postings.offsets))[kept].astype(np.uint64)
-        rows = (np.cumsum(live, dtype=np.uint64) - np.uint64(1))[postings.rows[kept]] + np.uint64(before)
-        pairs.append((terms << _ROW_BITS) | rows)
-        counts.append(postings.counts[kept])
-        lengths.append(postings.lengths[live])
+        target = np.arange(int(size.sum())) + np.repeat(free[at] - (np.cumsum(size) - size), size)
+        rows[target] = (np.cumsum(live) + (before - 1))[postings.rows[kept]]
+        counts[target] = postings.counts[kept]
+        free[at] += size
         before += int(live.sum())
-    all_pairs = np.concatenate(pairs)
-    order = np.argsort(all_pairs)
-    return _sorted_pairs(all_pairs[order], np.concatenate(counts)[order], np.concatenate(lengths))
+    there = totals > 0
+    lengths = np.concatenate([postings.lengths[live] for postings, live in parts])
+    return Postings(terms[there], np.append(offsets[:-1][there], offsets[-1]), rows, counts, lengths)
+
+
+def _live_pairs(postings: Postings, live: Mask) -> Numbers:
+    """(T,) int64, in how many live passages each term is."""
+    before = np.append(0, np.cumsum(live[postings.rows]))
+    return np.diff(before[postings.offsets])
 
 
 def read_postings(postings: pa.RecordBatch, lengths: pa.RecordBatch) -> Postings:

@@ -28,7 +28,6 @@ from lusirag.index.reports import RepairReport
 from lusirag.index.segment import Segment, open_segment
 from lusirag.index.snapshot import Snapshot
 from lusirag.index.tombstones import Mask, read_tombstones
-from lusirag.index.vectors import StoredVectors
 from lusirag.index.writer import Writer
 from lusirag.types import Encoder, Vectors
 
@@ -114,7 +113,7 @@ class _Rebuilding:
         key = _keys_of(documents) if segment.KEYS_FILE in names else segment.map_keys(folder, record)
         deleted = _deleted(record, names, folder, documents, key, newer)
         if segment.VECTORS_FILE in names:
-            vectors = StoredVectors(self._embed(documents))
+            vectors = self._writer.stored(self._embed(documents))
         else:
             vectors = segment.map_vectors(folder, record.rows, self._writer.snapshot.manifest.embedder.dimension)
         postings = None

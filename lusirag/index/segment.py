@@ -41,8 +41,9 @@ DOCUMENTS_FILE = "documents.arrow"
 VECTORS_FILE = "vectors.arrow"
 KEYS_FILE = "keys.arrow"
 BATCH_ROWS = 1024
-# One segment's vectors are held in memory as float32 when it is written, so this bounds the memory of a merge.
-SEGMENT_VECTOR_BYTES = 256 << 20
+# Of a segment's vectors as float32. Larger segments are fewer, and a search looks into each; but a merge holds what it
+# writes in memory, and rewrites all of it.
+SEGMENT_VECTOR_BYTES = 1 << 30
 
 Read = TypeVar("Read")
 LexicalMaps: TypeAlias = tuple[pa.MemoryMappedFile, pa.MemoryMappedFile]  # postings.arrow, lengths.arrow

@@ -8,7 +8,7 @@ scores are all of the stored vectors.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple, cast, get_args
@@ -21,6 +21,7 @@ from lusirag.errors import InvalidArgumentError
 from lusirag.index import gpu
 from lusirag.index.columns import numbers
 from lusirag.index.engine import scalar_index
+from lusirag.index.tombstones import Mask
 from lusirag.types import Vectors
 
 Storage = Literal["float32", "float16", "int8"]
@@ -30,6 +31,7 @@ _NUMBERS = {"float32": pa.float32(), "float16": pa.float16(), "int8": pa.uint8()
 _STEPS = 255
 _LENGTH_TOLERANCE, _LENGTH_TOLERANCE_8_BITS = 1e-3, 0.05
 _ROWS_AT_ONCE = 8192
+_PIECE_NUMBERS = 1 << 25  # it takes FAISS some 7 ms to pass over so many
 _COLUMN, _LOWEST, _STEP = "vector", b"lowest", b"step"
 
 
@@ -100,7 +102,16 @@ class StoredVectors:
     @cached_property
     def resident(self) -> gpu.Resident | None:
         """The vectors in the memory of a GPU, in 32 bits whatever they are stored as; None where they do not fit."""
-        return gpu.resident_flat(self.take())
+        return gpu.resident_flat(self.dimension, (piece.take() for _, piece in self.pieces))
+
+    @cached_property
+    def pieces(self) -> tuple[tuple[int, StoredVectors], ...]:
+        """The vectors in parts that several threads can search, and the row that each begins with, a multiple of 8."""
+        size = max(8, _PIECE_NUMBERS // self.dimension // 8 * 8)
+        if len(self) <= size:
+            return ((0, self),)
+        starts = range(0, len(self), size)
+        return tuple((start, StoredVectors(self.codes[start : start + size], self.ranges)) for start in starts)
 
 
 def taken(sources: Sequence[StoredVectors], origin: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]) -> Vectors:
@@ -157,11 +168,53 @@ def stored_as(storage: str, vectors: npt.NDArray[Any]) -> StoredVectors:
     if storage != "int8":
         return StoredVectors(np.ascontiguousarray(vectors, dtype=storage))
     values = np.asarray(vectors, dtype=np.float32)
-    lowest = values.min(axis=0, initial=np.inf) if len(values) else np.zeros(values.shape[1], np.float32)
-    highest = values.max(axis=0, initial=-np.inf) if len(values) else lowest
-    step = ((highest - lowest) / _STEPS).astype(np.float32)
-    codes = np.rint((values - lowest) / np.where(step > 0, step, 1))
-    return StoredVectors(codes.clip(0, _STEPS).astype(np.uint8), Ranges(lowest.astype(np.float32), step))
+    ranges = _ranges([values], values.shape[1])
+    return StoredVectors(_in_ranges(values, ranges), ranges)
+
+
+def merged(parts: Sequence[tuple[StoredVectors, Mask]]) -> StoredVectors:
+    """The vectors of several segments of one index as those of one, without their deleted passages.
+
+    Args:
+        parts: of each segment its vectors and (rows,) True where a passage lives, in row order.
+    """
+    first, _ = parts[0]
+    codes = np.empty((sum(int(live.sum()) for _, live in parts), first.dimension), first.codes.dtype)
+    ranges = None
+    if first.ranges is not None:
+        ranges = _ranges((source.take(rows) for source, rows in _live_rows(parts)), first.dimension)
+    start = 0
+    for source, rows in _live_rows(parts):
+        block = source.codes[rows] if ranges is None else _in_ranges(source.take(rows), ranges)
+        codes[start : start + len(block)] = block
+        start += len(block)
+    return StoredVectors(codes, ranges)
+
+
+def _live_rows(parts: Sequence[tuple[StoredVectors, Mask]]) -> Iterator[tuple[StoredVectors, npt.NDArray[np.int64]]]:
+    """The rows that live, some at a time."""
+    for source, live in parts:
+        rows = np.flatnonzero(live)
+        for start in range(0, len(rows), _ROWS_AT_ONCE):
+            yield source, rows[start : start + _ROWS_AT_ONCE]
+
+
+def _ranges(blocks: Iterable[Vectors], dimension: int) -> Ranges:
+    """The ranges of all numbers (rows, dim) of some blocks."""
+    lowest = np.full(dimension, np.inf, np.float32)
+    highest = -lowest
+    for block in blocks:
+        lowest = np.minimum(lowest, block.min(axis=0, initial=np.inf))
+        highest = np.maximum(highest, block.max(axis=0, initial=-np.inf))
+    if not np.isfinite(lowest).all():  # no rows
+        lowest = highest = np.zeros(dimension, np.float32)
+    return Ranges(lowest, ((highest - lowest) / _STEPS).astype(np.float32))
+
+
+def _in_ranges(values: Vectors, ranges: Ranges) -> npt.NDArray[np.uint8]:
+    """The codes of numbers (rows, dim)."""
+    codes = np.rint((values - ranges.lowest) / np.where(ranges.step > 0, ranges.step, 1))
+    return codes.clip(0, _STEPS).astype(np.uint8)
 
 
 def to_batch(vectors: StoredVectors) -> pa.RecordBatch:

@@ -6,6 +6,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lusirag.errors import InvalidArgumentError
 from lusirag.index import gpu
 from lusirag.index.engine import load_faiss, reason, too_few
@@ -16,6 +18,9 @@ from lusirag.types import Vectors
 logger = logging.getLogger(__name__)
 
 _POINTS_PER_CENTROID = 64  # more train hardly better (FAISS takes up to 256), and take four times as long
+# What a structure without lists is trained with at most, as float32; one with lists, with points for each of them.
+_TRAINING_BYTES = 64 << 20
+_ADDED_AT_ONCE = 1 << 15
 _OPQ_ITERATIONS, _OPQ_POINTS = 10, 1 << 14
 
 
@@ -34,11 +39,17 @@ def build(factory: str, vectors: StoredVectors) -> Any | None:
         return faiss.index_factory(vectors.dimension, factory, faiss.METRIC_INNER_PRODUCT)
 
     try:
-        rows = vectors.take()
-        index = gpu.built(empty, rows, _fill)
+        plan = empty()
+        lists = faiss.try_extract_index_ivf(plan)
+        training = _sample(vectors, 0 if lists is None else lists.nlist)
+
+        def fill(index: Any) -> None:
+            _fill(index, training, vectors)
+
+        index = gpu.built(empty, fill)
         if index is None:
-            index = empty()
-            _fill(index, rows)
+            index = plan
+            fill(index)
     except RuntimeError as error:
         if too_few(error):
             logger.warning("%s cannot be trained on %d passages; they are searched exactly", factory, len(vectors))
@@ -83,12 +94,33 @@ def write_index(directory: Path, path: str, index: Any) -> FileRecord:
         return file.record(path)
 
 
-def _fill(index: Any, rows: Vectors) -> None:
-    kept = _limit_training(load_faiss(), index)
+def _fill(index: Any, training: Vectors, vectors: StoredVectors) -> None:
+    faiss = load_faiss()
+    kept = _limit_training(faiss, index)
     if not index.is_trained:
-        index.train(rows)
+        index.train(training)
     del kept
-    index.add(rows)
+    at_once = len(vectors) if _takes_no_more(faiss, index) else _ADDED_AT_ONCE
+    for start in range(0, len(vectors), at_once):
+        index.add(vectors.take(slice(start, start + at_once)))
+
+
+def _takes_no_more(faiss: Any, index: Any) -> bool:
+    """Whether FAISS builds an index of all its vectors at once."""
+    index = faiss.downcast_index(index)
+    if isinstance(index, faiss.IndexPreTransform):
+        return _takes_no_more(faiss, index.index)
+    if isinstance(index, faiss.IndexRefine):
+        return _takes_no_more(faiss, index.base_index)
+    return isinstance(index, (faiss.IndexNSG, faiss.IndexNNDescent))
+
+
+def _sample(vectors: StoredVectors, lists: int) -> Vectors:
+    """Vectors to train with: all, or enough of them, drawn at random."""
+    most = max(_POINTS_PER_CENTROID * lists, _TRAINING_BYTES // (4 * vectors.dimension))
+    if len(vectors) <= most:
+        return vectors.take()
+    return vectors.take(np.sort(np.random.default_rng(0).choice(len(vectors), most, replace=False)))
 
 
 def _limit_training(faiss: Any, index: Any) -> list[Any]:

@@ -5,7 +5,7 @@ A segment never changes, so its columns are checked once and kept, and so are th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from lusirag.index.tombstones import Bitmap, to_bitmap
 
 # DuckDB takes some 3 ms for 100,000 rows.
 _ROWS_WORTH_THREADS = 50_000
+_ROWS_OF_A_PIECE = 1 << 16  # a multiple of 8, so that bitmaps can be joined
 
 
 def matching(snapshot: Snapshot, where: Where) -> list[Bitmap]:
@@ -46,28 +47,41 @@ def matching(snapshot: Snapshot, where: Where) -> list[Bitmap]:
         return []
     columns = Columns(snapshot.schema)
     expression = from_sql(where, columns) if isinstance(where, str) else from_dict(where, columns)
-    segments = snapshot.segments
-    if sum(segment.record.rows for segment in segments) < _ROWS_WORTH_THREADS:
-        return [_bitmap(segment, expression) for segment in segments]
-    return in_threads(lambda segment: _bitmap(segment, expression), segments)
-
-
-def _bitmap(segment: Segment, expression: Expression) -> Bitmap:
-    recent = segment.documents.recent_filters
     if not expression.repeatable:
-        return _evaluate(segment, expression)
-    known: Bitmap | None = recent.get(expression)
-    if known is None:
-        known = _evaluate(segment, expression)
-        recent.put(expression, known)
-    return known
+        return _evaluated(snapshot.segments, expression)
+    known = [segment.documents.recent_filters.get(expression) for segment in snapshot.segments]
+    new = [segment for segment, bitmap in zip(snapshot.segments, known, strict=True) if bitmap is None]
+    evaluated = _evaluated(new, expression)
+    for segment, bitmap in zip(new, evaluated, strict=True):
+        segment.documents.recent_filters.put(expression, bitmap)
+    rest = iter(evaluated)
+    return [next(rest) if bitmap is None else bitmap for bitmap in known]
 
 
-def _evaluate(segment: Segment, expression: Expression) -> Bitmap:
-    rows = segment.record.rows
-    columns: dict[str, Any] = {
-        column.alias: _values(segment, column.name, column.type) for column in expression.columns
-    }
+def _evaluated(segments: Sequence[Segment], expression: Expression) -> list[Bitmap]:
+    """The bitmap of each segment."""
+    if sum(segment.record.rows for segment in segments) < _ROWS_WORTH_THREADS:
+        return [_bitmap(_columns(segment, expression), 0, segment.record.rows, expression) for segment in segments]
+    columns = in_threads(lambda segment: _columns(segment, expression), segments)
+    pieces = [
+        (number, start, min(segment.record.rows - start, _ROWS_OF_A_PIECE))
+        for number, segment in enumerate(segments)
+        for start in range(0, segment.record.rows, _ROWS_OF_A_PIECE)
+    ]
+    found = in_threads(lambda piece: _bitmap(columns[piece[0]], *piece[1:], expression), pieces)
+    return [
+        np.concatenate([bitmap for (at, _, _), bitmap in zip(pieces, found, strict=True) if at == number])
+        for number in range(len(segments))
+    ]
+
+
+def _columns(segment: Segment, expression: Expression) -> dict[str, pa.ChunkedArray]:
+    return {column.alias: _values(segment, column.name, column.type) for column in expression.columns}
+
+
+def _bitmap(whole: Mapping[str, pa.ChunkedArray], start: int, rows: int, expression: Expression) -> Bitmap:
+    """Which of `rows` rows from `start` on the expression lets through."""
+    columns: dict[str, Any] = {alias: column.slice(start, rows) for alias, column in whole.items()}
     # NOTE: pa.array would import pandas, see columns.numbers.
     columns[NUMBER] = pa.Array.from_buffers(pa.int64(), rows, [None, pa.py_buffer(np.arange(rows, dtype=np.int64))])
     values = [list(value) if isinstance(value, tuple) else value for value in expression.values]

@@ -227,8 +227,8 @@ def test_what_a_filter_matched_is_remembered_but_not_what_depends_on_the_time(
 ) -> None:
     index.add([Document("d0", "t", metadata={"when": datetime.datetime(2020, 1, 1), "n": 1})])
     evaluated = []
-    evaluate = masks._evaluate
-    monkeypatch.setattr(masks, "_evaluate", lambda *given: evaluated.append(given) or evaluate(*given))
+    evaluate = masks._evaluated
+    monkeypatch.setattr(masks, "_evaluated", lambda *given: evaluated.extend(given[0]) or evaluate(*given))
     for where, times in (("n = 1", 1), ({"n": 1}, 1), ('"when" < now()', 2), ('"when" < current_date', 2)):
         evaluated.clear()
         assert found(index, where) == found(index, where) == [0]
@@ -266,6 +266,7 @@ def test_segments_filtered_at_once_give_the_same(books: Index, monkeypatch: pyte
     expected = [found(books, where) for where in wheres]
     assert len({tuple(each) for each in expected}) > 3
     monkeypatch.setattr(masks, "_ROWS_WORTH_THREADS", 0)
+    monkeypatch.setattr(masks, "_ROWS_OF_A_PIECE", 8)
     faiss = load_faiss()
     threads = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(4)

@@ -17,7 +17,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from lusirag.errors import InvalidArgumentError, ModelError
 from lusirag.index import Fusion, Index
-from lusirag.index.analysis import Analyser
+from lusirag.index.analysis import Analyser, Terms
+from lusirag.index.postings import merged, postings_of
 from lusirag.types import Document
 
 
@@ -49,6 +50,24 @@ texts = st.lists(st.sampled_from(WORDS), min_size=1, max_size=6).map(" ".join)
 changes = st.lists(
     st.tuples(st.sampled_from(["add", "add", "delete", "compact"]), st.integers(0, 9), texts), max_size=14
 )
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(st.lists(st.lists(st.tuples(st.lists(st.integers(0, 6), max_size=5), st.booleans())), min_size=1, max_size=4))
+def test_merged_postings_are_those_of_the_live_passages(parts: list[list[tuple[list[int], bool]]]) -> None:
+    def terms_of(passages: list[list[int]]) -> Terms:
+        offsets = np.cumsum([0, *map(len, passages)])
+        return Terms(offsets.astype(np.int64), np.array([each for part in passages for each in part], dtype=np.uint32))
+
+    given_parts = [
+        (postings_of(terms_of([terms for terms, _ in part])), np.array([live for _, live in part], dtype=np.bool_))
+        for part in parts
+    ]
+    found = merged(given_parts)
+    expected = postings_of(terms_of([terms for part in parts for terms, live in part if live]))
+    for name in ("terms", "offsets", "rows", "counts", "lengths"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), name)
+        assert getattr(found, name).dtype == getattr(expected, name).dtype
 
 
 @settings(max_examples=80, deadline=None, derandomize=True)

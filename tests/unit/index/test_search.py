@@ -13,8 +13,9 @@ from fake_embedder import DIMENSION, FakeEmbedder, documents, stored_vectors_of,
 
 from lusirag.errors import IndexStateError, InvalidArgumentError, MissingDependencyError
 from lusirag.index import Index, engine, flat, scan
+from lusirag.index import vectors as vectors_module
 from lusirag.index.tombstones import to_bitmap
-from lusirag.index.vectors import StoredVectors
+from lusirag.index.vectors import STORAGES, StoredVectors
 from lusirag.types import Document, Vectors
 
 
@@ -74,6 +75,49 @@ def test_segments_searched_at_once_give_the_same_hits(
     assert engine._pools == {}
     assert [index.search(query) for query in queries] == expected
     assert engine._pools
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_pieces_of_a_segment_searched_at_once_give_the_same_hits(
+    tmp_path: Path, storage: str, four_threads: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.load_faiss()
+    with Index.create(tmp_path / "index", FakeEmbedder(), vectors=storage, identify_languages=False) as index:
+        index.add([Document(f"d{n}", f"text {n % 400}", language="sw" if n % 60 < 3 else "de") for n in range(1000)])
+        index.delete([f"d{n}" for n in range(0, 1000, 7)] + [f"d{n}" for n in range(300, 500)])
+        asked = [(f"text {n}", k, only) for n in range(12) for k in (1, 9, 700) for only in (None, ["sw"], ["de"])]
+        expected = [index.search(query, k=k, languages=only) for query, k, only in asked]
+        monkeypatch.setattr(flat, "_LARGE", -1)
+        monkeypatch.setattr(vectors_module, "_PIECE_NUMBERS", 16 * 70)  # 64 rows
+        with Index.open(index.path, FakeEmbedder()) as fresh:
+            assert [index.search(query, k=k, languages=only) for query, k, only in asked] == expected
+            assert [fresh.search(query, k=k, languages=only) for query, k, only in asked] == expected
+            [segment] = fresh._snapshot.segments
+            assert [start for start, _ in segment.vectors.pieces] == list(range(0, 1000, 64))
+        left = sum(n % 60 < 3 and n % 7 > 0 and not 300 <= n < 500 for n in range(1000))
+        swahili = [(hits, k) for hits, (_, k, only) in zip(expected, asked, strict=True) if only == ["sw"]]
+        assert all(len(hits) == min(k, left) for hits, k in swahili)
+
+
+def test_an_error_in_one_thread_is_raised_and_ends_the_others(four_threads: None) -> None:
+    done: list[int] = []
+
+    def run(item: int) -> int:
+        if item == 5:
+            raise ValueError("five")
+        time.sleep(0.002)
+        done.append(item)
+        return item
+
+    for _ in range(10):
+        done.clear()
+        with pytest.raises(ValueError, match="five"):
+            engine.in_threads(run, range(200))
+        assert len(done) < 200
+        count = len(done)
+        time.sleep(0.01)
+        assert len(done) == count  # no thread goes on
+    assert engine.in_threads(abs, [-1, -2, -3]) == [1, 2, 3]
 
 
 def test_threads_are_not_waited_for_by_threads(four_threads: None) -> None:

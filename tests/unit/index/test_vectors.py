@@ -11,10 +11,13 @@ from fake_embedder import FakeEmbedder, documents, vectors_of
 
 from lusirag.errors import IndexStateError, InvalidArgumentError
 from lusirag.index import Index, scan
+from lusirag.index import vectors as vectors_module
 from lusirag.index.engine import load_faiss
 from lusirag.index.tombstones import to_mask
-from lusirag.index.vectors import STORAGES, StoredVectors, from_batch, stored_as, to_batch
+from lusirag.index.vectors import STORAGES, StoredVectors, from_batch, merged, stored_as, to_batch
 from lusirag.types import Vectors
+
+PARTS = [(20, 1.0), (1, 1.0), (33, 0.5), (9, 0.0), (40, 0.7)]
 
 
 def unit(rows: int, dimension: int = 24) -> Vectors:
@@ -35,6 +38,24 @@ def test_numbers_come_back_as_exactly_as_they_are_stored(storage: str, error: fl
     np.testing.assert_array_equal(stored.take(np.array([rows - 1, 0])), found[[rows - 1, 0]])
     read = from_batch(to_batch(stored))
     np.testing.assert_array_equal(read.take(), found)
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_segments_are_merged_without_their_deleted_rows(storage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vectors_module, "_ROWS_AT_ONCE", 7)
+    random = np.random.default_rng(2)
+    parts = [(stored_as(storage, unit(rows)), random.random(rows) < share) for rows, share in PARTS]
+    whole = merged(parts)
+    expected = np.concatenate([vectors.take()[live] for vectors, live in parts])
+    assert len(whole) == len(expected) > 50
+    assert whole.codes.dtype == parts[0][0].codes.dtype
+    np.testing.assert_array_equal(whole.codes, stored_as(storage, expected).codes)
+    if storage == "int8":
+        assert np.abs(whole.take() - expected).max() <= 2.0 / 255 / 2
+        again = merged([(whole, np.ones(len(whole), dtype=np.bool_))])
+        np.testing.assert_array_equal(again.codes, whole.codes)
+    else:
+        np.testing.assert_array_equal(whole.take(), expected)
 
 
 def test_every_half_is_what_numpy_makes_of_it() -> None:
