@@ -16,7 +16,7 @@ import pyarrow as pa
 from lusirag.errors import CorpusError, IndexStateError, StorageError
 from lusirag.index import keys
 from lusirag.index.columns import unify
-from lusirag.index.merge import merge, next_merge
+from lusirag.index.merge import build_structures, merge, next_merge
 from lusirag.index.passages import PassageMaker
 from lusirag.index.pending import Pending
 from lusirag.index.pipeline import AHEAD, Embedded, Fresh, Pipeline, pieces_of
@@ -288,7 +288,7 @@ class Build:
         self._report = dataclasses.replace(self._report, committed=self._report.documents)
         self._tell()
         # Only now: while segments are merged, one would be built for the same passages several times.
-        self._writer.build_structures()
+        build_structures(self._writer)
 
     def _duplicate(self, document_id: str) -> CorpusError:
         where = "in the index already" if self._sources is None else "given twice"

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from lusirag.index import keys
+from lusirag.index.ann import kinds
 from lusirag.index.columns import conform, unify
 from lusirag.index.files import damaged
 from lusirag.index.postings import Postings
@@ -54,6 +55,20 @@ def _run(segments: Sequence[Segment], start: int, max_rows: int) -> tuple[int, i
     return None
 
 
+def next_small_merge(segments: Sequence[Segment], least: int, max_rows: int) -> slice | None:
+    """The first run of adjacent segments of fewer than `least` passages each that together have so many."""
+    start = rows = 0
+    for number, segment in enumerate(segments):
+        more = segment.live_rows
+        if more < least and rows + more <= max_rows:
+            rows += more
+        elif rows >= least:
+            return slice(start, number)
+        else:
+            start, rows = (number, more) if more < least else (number + 1, 0)
+    return slice(start, len(segments)) if rows >= least else None
+
+
 def groups(segments: Sequence[Segment], max_rows: int) -> list[slice]:
     """Divide all segments into runs of adjacent ones that fit one segment each, for a full compaction."""
     found = []
@@ -77,6 +92,18 @@ def compact(writer: Writer) -> None:
         if len(segments) > 1 or segments[0].record.deleted_rows:
             merge(writer, run)
     writer.build_structures(renew=True)
+
+
+def build_structures(writer: Writer) -> None:
+    """Give all segments the structures that they should have, after merging those that are too small for one.
+
+    Raises what `Writer.build_structures` and `merge` do.
+    """
+    least, most = kinds.SMALLEST_SEGMENT, largest_segment(writer.snapshot.manifest.embedder.dimension)
+    if writer.structure_for(least) is not None:
+        while (run := next_small_merge(writer.snapshot.segments, least, most)) is not None:
+            merge(writer, run)
+    writer.build_structures()
 
 
 def merge(writer: Writer, run: slice) -> None:

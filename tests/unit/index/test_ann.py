@@ -209,6 +209,18 @@ def test_structures_are_built_once_when_all_is_added(tmp_path: Path, monkeypatch
         assert sum(rows) > 2000
 
 
+@pytest.mark.parametrize(("ann", "structures"), [("hnsw", {"HNSW32,SQ8": 1}), ("flat", {"exact": 3})])
+def test_what_comes_little_by_little_gets_a_structure(tmp_path: Path, ann: str, structures: dict[str, int]) -> None:
+    with Index.create(tmp_path / "index", FakeEmbedder(), ann=ann, identify_languages=False) as index:
+        for count in (1, 2):
+            index.add(documents(range(100 * count - 100, 100 * count)))
+            assert index.info()["ann"]["structures"] == {"exact": count}
+        index.add(documents(range(200, 300)))
+        assert index.info()["ann"]["structures"] == structures
+        assert share(index.search_many(QUERIES), exact(index, QUERIES, 10)) > 0.97
+        assert index.verify().ok
+
+
 def test_what_an_interrupted_run_left_without_structure_gets_it(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
     index.add(documents(range(ROWS, 2 * ROWS)))
     reader = Index.open(index.path, FakeEmbedder(), read_only=True)
@@ -227,6 +239,7 @@ def test_what_an_interrupted_run_left_without_structure_gets_it(index: Index, mo
 def test_merging_and_compacting_build_anew(tmp_path: Path) -> None:
     with Index.create(tmp_path / "index", FakeEmbedder(), ann="hnsw", identify_languages=False) as index:
         index.add(documents(range(1200)), commit_passages=256)
+        index.add(documents(range(1200, 1300)))
         assert "exact" in index.info()["ann"]["structures"]
         index.delete([f"d{number}" for number in range(0, 1200, 4)])
         index.compact()
