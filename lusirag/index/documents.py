@@ -21,7 +21,7 @@ from lusirag.index.values import ALTERED, Read, fields, readers
 from lusirag.types import Hit
 
 _MAGIC = b"ARROW1\0\0"
-_KEPT_BATCHES = 512
+_KEPT_BATCHES = 1024  # as many as a segment has, unless its vectors are short
 _KEPT_FILTERS = 16
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -49,10 +49,10 @@ def in_threads(run: Callable[[Item], Result], items: Iterable[Item]) -> list[Res
     finally:
         for _ in left:  # where one has failed
             pass
-        started = [helper for helper in helpers if not helper.cancel()]
-        wait(started)
-    for helper in started:
-        helper.result()
+        errors = [helper.exception() for helper in helpers if not helper.cancel()]  # waits for them
+    for error in errors:
+        if error is not None:
+            raise error
     return cast(list[Result], results)
 
 

@@ -128,7 +128,7 @@ def rank(segments: Sequence[Candidates], queries: Vectors, origin: Places, rows:
     """The k best rows of each query by exact cosines, equal ones by segment and row; arguments as for `cosines`."""
     vectors = [segment.vectors for segment in segments]
     if (width := rows.shape[1]) > 2 * k:
-        rough = _scores(vectors, queries, origin, rows, np.vecdot)
+        rough = np.fmax(_scores(vectors, queries, origin, rows, np.vecdot), -np.inf)  # no NaN of an altered file
         lowest = np.partition(rough, width - k, axis=1)[:, [width - k]] - _ROUNDING
         rows = np.where(rough >= lowest, rows, -1)
     scores = cosines(vectors, queries, origin, rows)

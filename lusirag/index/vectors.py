@@ -122,9 +122,8 @@ def taken(sources: Sequence[StoredVectors], origin: npt.NDArray[np.int64], rows:
         origin: (n,) the segment of each, ascending.
         rows: (n,) its row there.
     """
-    numbers, starts = np.unique(origin, return_index=True)
-    parts = [slice(*each) for each in pairwise([*starts.tolist(), len(rows)])]
-    pieces = [(sources[number], rows[part]) for number, part in zip(numbers.tolist(), parts, strict=True)]
+    starts = [0, *(np.flatnonzero(origin[1:] != origin[:-1]) + 1).tolist()]
+    pieces = [(sources[origin[start]], rows[start:end]) for start, end in pairwise([*starts, len(rows)])]
     if pieces[0][0].ranges is None:
         # They are all stored in the same way, and made float32 at once.
         return StoredVectors(np.concatenate([source.codes[places] for source, places in pieces])).take()
