@@ -21,6 +21,9 @@ _POINTS_PER_CENTROID = 64  # more train hardly better (FAISS takes up to 256), a
 # What a structure without lists is trained with at most, as float32; one with lists, with points for each of them.
 _TRAINING_BYTES = 64 << 20
 _ADDED_AT_ONCE = 1 << 15
+# Passages that HNSW keeps in view while it links a new one (Malkov and Yashunin 2018, "efConstruction"): with FAISS's
+# 40 more passages stay that no search finds, however wide it is.
+_EF_CONSTRUCTION = 80
 _OPQ_ITERATIONS, _OPQ_POINTS = 10, 1 << 14
 
 
@@ -100,9 +103,20 @@ def _fill(index: Any, training: Vectors, vectors: StoredVectors) -> None:
     if not index.is_trained:
         index.train(training)
     del kept
+    _link_widely(faiss, index)
     at_once = len(vectors) if _takes_no_more(faiss, index) else _ADDED_AT_ONCE
     for start in range(0, len(vectors), at_once):
         index.add(vectors.take(slice(start, start + at_once)))
+
+
+def _link_widely(faiss: Any, index: Any) -> None:
+    index = faiss.downcast_index(index)
+    if isinstance(index, faiss.IndexPreTransform):
+        _link_widely(faiss, index.index)
+    elif isinstance(index, faiss.IndexRefine):
+        _link_widely(faiss, index.base_index)
+    elif isinstance(index, faiss.IndexHNSW):
+        index.hnsw.efConstruction = _EF_CONSTRUCTION
 
 
 def _takes_no_more(faiss: Any, index: Any) -> bool:

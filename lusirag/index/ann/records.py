@@ -19,7 +19,7 @@ class SearchSettings:
     """
 
     ef_search: int = 128
-    nprobe: int = 64
+    nprobe: int = 128
     rescored: int = 1
 
 

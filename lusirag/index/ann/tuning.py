@@ -17,7 +17,7 @@ from lusirag.types import Encoder
 
 _DOUBLINGS = 6
 _HALVINGS = 3  # so that what is chosen is within 2 ** (1 / 8) of the least that suffices
-_LEAST = SearchSettings(ef_search=16, nprobe=8, rescored=1)
+_LEAST = SearchSettings(ef_search=16, nprobe=16, rescored=1)
 
 _Try = Callable[[SearchSettings], tuple[LanguageRecall, ...]]
 

@@ -93,6 +93,20 @@ def test_every_kind_finds_most_and_scores_exactly(tmp_path: Path, ann: str) -> N
         assert Index.open(index.path, FakeEmbedder()).search_many(QUERIES, k=10) == found
 
 
+@pytest.mark.parametrize("ann", ["hnsw", "HNSW16", "PCA12,HNSW8,SQ8", "HNSW16,Flat,RFlat"])
+def test_graphs_are_linked_widely(tmp_path: Path, ann: str) -> None:
+    with make(tmp_path, ann, 400) as index:
+        [structure] = [part.structure for part in index._snapshot.segments]
+        assert structure is not None
+        structure.load()
+        inner = faiss.downcast_index(structure._index)
+        while not isinstance(inner, faiss.IndexHNSW):
+            inner = faiss.downcast_index(
+                inner.index if isinstance(inner, faiss.IndexPreTransform) else inner.base_index
+            )
+        assert inner.hnsw.efConstruction == 80
+
+
 def between_lists(structure: Any) -> np.ndarray:
     """Queries (n, WIDE), each as near to one list's centroid as to another's, but for rounding."""
     lists = faiss.downcast_index(structure)
