@@ -25,6 +25,7 @@ _FINE, _COARSE = 2, 10
 _FEWEST_HITS = 10  # that candidates are counted for; few candidates would find less than their share
 # Queries that lists are chosen for at once: for many more FAISS multiplies matrices, which adds up otherwise.
 _LISTS_CHOSEN_AT_ONCE = 16
+_SEARCHED_AT_ONCE = 4
 
 
 class StoredStructure:
@@ -157,7 +158,7 @@ class StoredStructure:
         return np.concatenate(scores), np.concatenate(rows)
 
     def _search_lists(self, queries: Vectors, m: int, parameters: Any) -> tuple[Any, Rows]:
-        """What `_search_each` finds, by FAISS's own threads: the lists are chosen for few queries at a time."""
+        """What `_search_each` finds, sooner: FAISS is called for several queries at once."""
         if len(queries) == 1:
             return self._search(queries, m, parameters)
         faiss, index, n = load_faiss(), self._lists, len(queries)
@@ -168,9 +169,16 @@ class StoredStructure:
             index.quantizer.search(queries[part], parameters.nprobe, D=nearness[part], I=lists[part])
         scores = np.empty((n, m), dtype=np.float32)
         rows = np.empty((n, m), dtype=np.int64)
-        pointers = [faiss.swig_ptr(each) for each in (queries, lists, nearness, scores, rows)]
-        # NOTE: FAISS's Python method of this name takes no parameters; this is the one that it calls.
-        index.search_preassigned_c(n, pointers[0], m, *pointers[1:], False, parameters)
+
+        def look(part: slice) -> None:
+            asked, *rest = (faiss.swig_ptr(each[part]) for each in (queries, lists, nearness, scores, rows))
+            # NOTE: FAISS's Python method of this name takes no parameters; this is the one that it calls.
+            index.search_preassigned_c(len(queries[part]), asked, m, *rest, False, parameters)
+
+        if isinstance(index, faiss.IndexIVFFastScan):
+            look(slice(None))
+        else:  # FAISS looks into given lists by one thread
+            in_threads(look, [slice(start, start + _SEARCHED_AT_ONCE) for start in range(0, n, _SEARCHED_AT_ONCE)])
         return scores, rows
 
 
