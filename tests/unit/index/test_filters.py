@@ -275,6 +275,16 @@ def test_segments_filtered_at_once_give_the_same(books: Index, monkeypatch: pyte
     faiss.omp_set_num_threads(threads)
 
 
+def test_a_segment_filtered_in_pieces_gives_the_same(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    index.add([Document(f"d{n}", f"t{n}", metadata={"n": n}) for n in range(100)])
+    monkeypatch.setattr(masks, "_ROWS_WORTH_THREADS", 0)
+    for size in (8, 16, 96, 104):
+        monkeypatch.setattr(masks, "_ROWS_OF_A_PIECE", size)
+        for least in (0, 37, 99, 100):
+            expected = [n for n in range(least, 100) if n % 3 != size % 3]
+            assert found(index, f"n >= {least} AND n % 3 <> {size} % 3") == expected
+
+
 def test_threads_filter_at_once(books: Index) -> None:
     problems: list[object] = []
 
