@@ -21,7 +21,6 @@ from lusirag.index.values import ALTERED, Read, fields, readers
 from lusirag.types import Hit
 
 _MAGIC = b"ARROW1\0\0"
-_KEPT_BATCHES = 1024  # as many as a segment has, unless its vectors are short
 _KEPT_FILTERS = 16
 
 
@@ -73,7 +72,8 @@ class Documents:
         if (self._reader.num_record_batches == 0) != (rows == 0):
             raise ValueError(f"it should hold {rows} rows")
         self._rows = rows
-        self._recent: Recent[int, _Passages] = Recent(_KEPT_BATCHES)
+        # NOTE: some 9 kB a batch once it was needed, a hundredth of what the vectors of its passages take.
+        self._read: list[_Passages | None] = [None] * self._reader.num_record_batches
         self._whole: dict[tuple[str, str | None], pa.ChunkedArray] = {}
         self.recent_filters: Recent[Hashable, Bitmap] = Recent(_KEPT_FILTERS)
 
@@ -142,7 +142,7 @@ class Documents:
         if not 0 <= row < self._rows:
             raise self._damaged(f"it has no row {row}")
         number, at = divmod(row, self._batch_rows)
-        found = self._recent.get(number)
+        found = self._read[number]
         if found is None:
             batch = self._batch(self._reader, number)
             if batch.num_rows != min(self._batch_rows, self._rows - row + at):
@@ -151,7 +151,7 @@ class Documents:
                 found = _passages(batch)
             except ALTERED as error:
                 raise self._damaged(f"batch {number} was altered") from error
-            self._recent.put(number, found)
+            self._read[number] = found
         return found, at
 
     @cached_property

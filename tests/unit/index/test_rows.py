@@ -16,7 +16,6 @@ import pytest
 
 from lusirag.corpus import CHUNK_COLUMN, CHUNK_TYPE
 from lusirag.errors import IndexStateError
-from lusirag.index import documents
 from lusirag.index.columns import CORPUS, rebatch
 from lusirag.index.documents import Documents
 
@@ -140,8 +139,7 @@ def test_batches_that_are_not_equally_long_are_refused(tmp_path: Path) -> None:
             [found.hit(row) for row in range(ROWS)]
 
 
-def test_batches_of_any_length(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(documents, "_KEPT_BATCHES", 2)
+def test_batches_of_any_length(tmp_path: Path) -> None:
     tags = pa.array([[str(row)] * (row % 3) for row in range(ROWS)])
     moments = pa.array([datetime.timedelta(row) for row in range(ROWS)], pa.duration("s"))
     whole = table({"tags": tags, "moments": moments})
