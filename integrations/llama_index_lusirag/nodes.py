@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -92,14 +93,31 @@ def _row(node: BaseNode) -> dict[str, Any]:
     described = node_to_metadata_dict(node, remove_text=as_text)
     content = described.pop(_CONTENT)
     kind = described.pop(_TYPE)
+    metadata = {key: _restored(value, node.metadata.get(key)) for key, value in described.items()}
+    if infinite := {key: metadata[key] for key, value in described.items() if metadata[key] is not value}:
+        whole = json.loads(content)
+        content = json.dumps(whole | {"metadata": whole["metadata"] | infinite}, ensure_ascii=False)
     return {
         "id": node.node_id,
         "text": text if as_text else text.replace("\0", " ").strip() or _NO_TEXT,
         REF_DOC: node.ref_doc_id,
         NODE: content if as_text else _OWN_TEXT + content,
         NODE_TYPE: kind,
-        "metadata": {key: value for key, value in described.items() if key not in REF_DOC_KEYS},
+        "metadata": {key: value for key, value in metadata.items() if key not in REF_DOC_KEYS},
     }
+
+
+def _restored(written: Any, given: Any) -> Any:
+    """A value of the metadata with its infinities and NaNs, of which LlamaIndex's JSON makes null; the same if none."""
+    if written is None:
+        return given if isinstance(given, float) else None
+    if isinstance(written, dict) and isinstance(given, Mapping):
+        found = {key: _restored(value, given.get(key)) for key, value in written.items()}
+        return found if any(found[key] is not value for key, value in written.items()) else written
+    if isinstance(written, list) and isinstance(given, list | tuple) and len(written) == len(given):
+        values = [_restored(value, each) for value, each in zip(written, given, strict=True)]
+        return values if any(new is not value for new, value in zip(values, written, strict=True)) else written
+    return written
 
 
 def _language(metadata: Mapping[str, Any]) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -104,6 +105,23 @@ def matches(wanted: MetadataFilter, metadata: Mapping[str, Any]) -> bool:
 
 def test_every_operator_is_tested() -> None:
     assert set(TAKES) == set(FilterOperator)
+
+
+def test_infinities_come_back_and_are_found(tmp_path: Path) -> None:
+    store = LusiragVectorStore(tmp_path / "store", identify_languages=False)
+    infinite = float("inf")
+    given_metadata = {"k": infinite, "low": -infinite, "a": 1.5, "in": [{"x": [infinite, 2]}, None]}
+    plain, special = node("n0", "text 0"), node("n1", "text 1")
+    plain.metadata, special.metadata = {"k": None, "a": 2}, given_metadata | {"no": float("nan")}
+    store.add([plain, special])
+    [found] = store.get_nodes(["n1"])
+    assert math.isnan(found.metadata.pop("no"))
+    assert found.metadata == given_metadata
+    assert store.get_nodes(["n0"])[0].metadata == {"k": None, "a": 2}
+    for operator, value, ids in ((O.IS_EMPTY, None, ["n0"]), (O.ALL, [], ["n1"]), (O.GT, 7, ["n1"])):
+        wanted = MetadataFilters(filters=[MetadataFilter(key="k", value=value, operator=operator)])
+        query = VectorStoreQuery(bag("text", "query"), similarity_top_k=9, filters=wanted)
+        assert store.query(query).ids == ids
 
 
 @settings(max_examples=40, deadline=None)
