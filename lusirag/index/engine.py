@@ -37,6 +37,10 @@ def in_threads(run: Callable[[Item], Result], items: Iterable[Item]) -> list[Res
         try:
             for number in left:
                 results[number] = run(items[number])
+        except BaseException:
+            for _ in left:  # so that the others end too
+                pass
+            raise
         finally:
             _inside.now = False
 
@@ -47,8 +51,6 @@ def in_threads(run: Callable[[Item], Result], items: Iterable[Item]) -> list[Res
     try:
         work()
     finally:
-        for _ in left:  # where one has failed
-            pass
         errors = [helper.exception() for helper in helpers if not helper.cancel()]  # waits for them
     for error in errors:
         if error is not None:
