@@ -103,30 +103,22 @@ def _fill(index: Any, training: Vectors, vectors: StoredVectors) -> None:
     if not index.is_trained:
         index.train(training)
     del kept
-    _link_widely(faiss, index)
-    at_once = len(vectors) if _takes_no_more(faiss, index) else _ADDED_AT_ONCE
+    core = _core(faiss, index)
+    if isinstance(core, faiss.IndexHNSW):
+        core.hnsw.efConstruction = _EF_CONSTRUCTION
+    # NOTE: FAISS builds these graphs of all vectors at once.
+    whole = isinstance(core, (faiss.IndexNSG, faiss.IndexNNDescent))
+    at_once = len(vectors) if whole else _ADDED_AT_ONCE
     for start in range(0, len(vectors), at_once):
         index.add(vectors.take(slice(start, start + at_once)))
 
 
-def _link_widely(faiss: Any, index: Any) -> None:
+def _core(faiss: Any, index: Any) -> Any:
+    """An index without what turns vectors before it, or scores again what it finds."""
     index = faiss.downcast_index(index)
     if isinstance(index, faiss.IndexPreTransform):
-        _link_widely(faiss, index.index)
-    elif isinstance(index, faiss.IndexRefine):
-        _link_widely(faiss, index.base_index)
-    elif isinstance(index, faiss.IndexHNSW):
-        index.hnsw.efConstruction = _EF_CONSTRUCTION
-
-
-def _takes_no_more(faiss: Any, index: Any) -> bool:
-    """Whether FAISS builds an index of all its vectors at once."""
-    index = faiss.downcast_index(index)
-    if isinstance(index, faiss.IndexPreTransform):
-        return _takes_no_more(faiss, index.index)
-    if isinstance(index, faiss.IndexRefine):
-        return _takes_no_more(faiss, index.base_index)
-    return isinstance(index, (faiss.IndexNSG, faiss.IndexNNDescent))
+        return _core(faiss, index.index)
+    return _core(faiss, index.base_index) if isinstance(index, faiss.IndexRefine) else index
 
 
 def _sample(vectors: StoredVectors, lists: int) -> Vectors:
