@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Iterable, Sequence
 from typing import Literal, TypedDict, get_args
@@ -65,10 +66,12 @@ def unit_vectors(vectors: npt.ArrayLike, dimension: int, kind: str) -> npt.NDArr
         ) from None
     if found.ndim != 2 or found.shape[1] != dimension:
         raise InvalidArgumentError(f"{kind} vectors must have shape (n, {dimension}), not {found.shape}")
-    lengths = np.linalg.norm(found.astype(np.float64), axis=1, keepdims=True)  # (n, 1)
-    if not np.all(np.isfinite(lengths) & (lengths > 0)):
+    wide = found.astype(np.float64)
+    lengths = np.sqrt(np.vecdot(wide, wide))  # (n,)
+    if not all(0 < length < math.inf for length in lengths.tolist()):
         raise InvalidArgumentError(f"a {kind} vector is zero or not finite")
-    unit: npt.NDArray[np.float32] = (found / lengths).astype(np.float32)
+    wide /= lengths[:, None]
+    unit: npt.NDArray[np.float32] = wide.astype(np.float32)
     return unit
 
 

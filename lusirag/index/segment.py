@@ -1,6 +1,6 @@
 """One immutable segment: written in one go, then read through memory maps without copying.
 
-A segment is a folder with documents.arrow (batches of at most 1,024 passages), vectors.arrow (one batch, so that the
+A segment is a folder with documents.arrow (batches of 4,096 passages), vectors.arrow (one batch, so that the
 vectors are one contiguous array), keys.arrow (one row a document), postings.arrow and lengths.arrow (where the index
 has a lexical part), and files of later generations: tombstones, and ann.faiss where search is approximate.
 """
@@ -40,7 +40,7 @@ from lusirag.index.vectors import StoredVectors, from_batch, number_bytes, schem
 DOCUMENTS_FILE = "documents.arrow"
 VECTORS_FILE = "vectors.arrow"
 KEYS_FILE = "keys.arrow"
-BATCH_ROWS = 1024
+BATCH_ROWS = 4096  # what reads single passages is prepared once a batch, see `documents`
 # Of a segment's vectors as float32. Larger segments are fewer, and a search looks into each; but a merge holds what it
 # writes in memory, and rewrites all of it.
 SEGMENT_VECTOR_BYTES = 1 << 30
