@@ -53,6 +53,8 @@ class LusiragVectorStore(VectorStore):
             what is longer than the model reads is cut; None or a number splits them as `Index.create` does, and hits
             are passages with ids such as "<document id>#1".
         ann, memory, vectors: for a new index, as for `Index.create`.
+        background: merge and build search structures after a change has returned, as for `Index.open`; not in a
+            temporary directory.
 
     Raises:
         IndexStateError: the directory holds something else, or an index that was made with another model.
@@ -68,23 +70,26 @@ class LusiragVectorStore(VectorStore):
         ann: str = "auto",
         memory: str | int | None = None,
         vectors: str = "float16",
+        background: bool = False,
     ) -> None:
         self._embeddings = as_embeddings(embedding)
         self._writing = threading.Lock()
         self._encoder = as_encoder(self._embeddings)
+        self._background = background and path is not None
         directory = self._temporary() if path is None else Path(path)
         if (directory / MANIFEST_FILE).exists():
-            self.index = Index.open(directory, self._encoder)
+            self.index = Index.open(directory, self._encoder, background=self._background)
         else:
             self.index = Index.create(
                 directory, self._encoder, chunk_tokens=chunk_tokens, ann=ann, memory=memory,
                 vectors=vectors,  # type: ignore[arg-type]
+                background=self._background,
             )  # fmt: skip
 
     def refresh(self) -> None:
         """Open the index again, to see what other processes have written."""
         with self._writing:
-            self.index = Index.open(self.index.path, self._encoder)
+            self.index = Index.open(self.index.path, self._encoder, background=self._background)
 
     @property
     def embeddings(self) -> Embeddings:

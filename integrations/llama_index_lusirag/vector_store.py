@@ -40,6 +40,7 @@ class LusiragVectorStore(BasePydanticVectorStore):
             `LusiferEmbedding`); it is recorded, so that lusirag itself can search the index by meaning.
         identify_languages: of nodes whose metadata has no "language", for `languages` in a query.
         ann, memory, vectors: of a new index, as for `Index.create`.
+        background: merge and build search structures after a change has returned, as for `Index.open`.
 
     Raises:
         IndexStateError: the directory is no index, is damaged, or holds documents that are no nodes of LlamaIndex.
@@ -53,6 +54,7 @@ class LusiragVectorStore(BasePydanticVectorStore):
     ann: str = Field(default="auto")
     memory: str | int | None = Field(default=None)
     vectors: str = Field(default="float16")
+    background: bool = Field(default=False)
     _embedder: Encoder | None = PrivateAttr(default=None)
     _index: Index | None = PrivateAttr(default=None)
     _layout: Layout = PrivateAttr(default_factory=lambda: Layout({}))
@@ -67,14 +69,16 @@ class LusiragVectorStore(BasePydanticVectorStore):
         ann: str = "auto",
         memory: str | int | None = None,
         vectors: str = "float16",
+        background: bool = False,
     ) -> None:
         if embedder is not None and not isinstance(embedder, Encoder):
             raise InvalidArgumentError(
                 f"embedder is {embedder!r}; give an Embedder of lusirag, such as LusiferEmbedding(...).embedder"
             )
         super().__init__(  # type: ignore[call-arg]
-            path=str(path), identify_languages=identify_languages, ann=ann, memory=memory, vectors=vectors
-        )
+            path=str(path), identify_languages=identify_languages, ann=ann, memory=memory, vectors=vectors,
+            background=background,
+        )  # fmt: skip
         self._embedder = embedder
         directory = Path(path)
         if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
@@ -208,7 +212,7 @@ class LusiragVectorStore(BasePydanticVectorStore):
         def load(name: str, dimension: int | None) -> Encoder:
             return load_model(name, dimension, index.info()["dimension"])
 
-        index = Index.open(self.path, self._embedder or load)
+        index = Index.open(self.path, self._embedder or load, background=self.background)
         self._layout = Layout(index.info()["columns"])
         if len(index) and not self._layout:
             raise IndexStateError(
@@ -226,6 +230,7 @@ class LusiragVectorStore(BasePydanticVectorStore):
             ann=self.ann,
             memory=self.memory,
             vectors=self.vectors,  # type: ignore[arg-type]
+            background=self.background,
         )
         return self._index
 

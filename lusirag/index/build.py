@@ -16,7 +16,7 @@ import pyarrow as pa
 from lusirag.errors import CorpusError, IndexStateError, StorageError
 from lusirag.index import keys
 from lusirag.index.columns import unify
-from lusirag.index.merge import build_structures, merge, next_merge
+from lusirag.index.merge import AT_ONCE, build_structures, merge, next_merge
 from lusirag.index.passages import PassageMaker
 from lusirag.index.pending import Pending
 from lusirag.index.pipeline import AHEAD, Embedded, Fresh, Pipeline, pieces_of
@@ -261,6 +261,8 @@ class Build:
         max_rows = largest_segment(self._writer.snapshot.manifest.embedder.dimension)
         while (run := next_merge(self._writer.snapshot.segments, max_rows)) is not None:
             old = self._writer.snapshot.segments[run]
+            if self._writer.in_background and sum(segment.live_rows for segment in old) > AT_ONCE:
+                break
             seen = [
                 self._seen.pop(segment.record.name, np.zeros(segment.record.rows, dtype=np.bool_))[~segment.deleted]
                 for segment in old
@@ -288,7 +290,8 @@ class Build:
         self._report = dataclasses.replace(self._report, committed=self._report.documents)
         self._tell()
         # Only now: while segments are merged, one would be built for the same passages several times.
-        build_structures(self._writer)
+        if not self._writer.in_background:
+            build_structures(self._writer)
 
     def _duplicate(self, document_id: str) -> CorpusError:
         where = "in the index already" if self._sources is None else "given twice"

@@ -18,13 +18,17 @@ from lusirag.index.lock import LOCK_FILE, OWNER_FILE
 from lusirag.index.manifest import MANIFEST_FILE, Chunking, EmbedderRecord, LexicalRecord, Manifest, read_manifest
 from lusirag.index.segment import layout_of
 from lusirag.index.snapshot import Snapshot
+from lusirag.index.staging import STAGING_FOLDER, STAGING_LOCK_FILE
 from lusirag.index.vectors import checked_storage
 from lusirag.index.writer import create_directory, now
 from lusirag.types import Encoder
 
 Loader = Callable[[str, int | None], Encoder]  # from a recorded name, and the length that vectors are cut to
 
-_OUR_FILES = {MANIFEST_FILE, MANIFEST_FILE + ".tmp", LOCK_FILE, OWNER_FILE, "segments"}
+_OUR_FILES = {
+    *(MANIFEST_FILE, MANIFEST_FILE + ".tmp", "segments"),
+    *(LOCK_FILE, OWNER_FILE, STAGING_FOLDER, STAGING_LOCK_FILE),
+}
 _MIN_CHUNK_TOKENS = 8
 
 

@@ -36,6 +36,11 @@ class FileRecord:
     checksum: str
     crc32: int | None = None
 
+    @property
+    def name(self) -> str:
+        """The last part of `path`."""
+        return self.path.rpartition("/")[2]
+
 
 class ChecksumWriter:
     """A binary file that hashes and counts what is written to it; Arrow's writers take it as a sink."""

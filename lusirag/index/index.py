@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import numpy.typing as npt
 
-from lusirag.errors import IndexStateError
 from lusirag.index.analysis import Analyser, analyser_for
 from lusirag.index.ann.records import DEFAULT_LATENCY_MS, RecallRecord
 from lusirag.index.ann.tuning import measure
@@ -28,28 +26,28 @@ from lusirag.index.reports import AddReport, Progress, VerifyReport
 from lusirag.index.requests import check_choice, check_search, checked_ids, checked_k, checked_queries, checked_sources
 from lusirag.index.search import candidates, query_vectors, search_snapshot
 from lusirag.index.snapshot import Snapshot, open_snapshot
+from lusirag.index.state import State
 from lusirag.index.stored import stored_documents, stored_vectors
 from lusirag.index.token_counts import language_report
 from lusirag.index.vectors import Storage
 from lusirag.index.verify import verify_index
-from lusirag.index.writer import Writer, writing
 from lusirag.types import Document, Encoder, Hit, Vectors
 
 
 class Index:
     """Documents and their vectors in a directory, searched by meaning.
 
-    Any number of processes and threads may read; one writes at a time, and others who try get an error that names it.
-    An object sees the state at the time it was opened and its own changes; open again to see those of others.
-    Every change is durable when its method returns, and a crash at any moment leaves a state that was committed.
+    Any number of processes and threads may read. One process writes at a time, others who try get an error that names
+    it; threads that change one object take turns. An object sees the state at the time it was opened and its own
+    changes; open again to see those of others. Every change is durable when its method returns, and a crash at any
+    moment leaves a state that was committed.
     """
 
-    def __init__(self, snapshot: Snapshot, embedder: Encoder | Loader | None, *, read_only: bool) -> None:
+    def __init__(self, state: State, embedder: Encoder | Loader | None) -> None:
         """Not for callers: use `Index.create` or `Index.open`."""
-        self._current: Snapshot | None = snapshot
+        self._state = state
         self._embedder = embedder if isinstance(embedder, Encoder) else None
         self._load = embedder if callable(embedder) else None
-        self._read_only = read_only
         self._terms: Analyser | None = None
 
     @classmethod
@@ -68,6 +66,7 @@ class Index:
         vectors: Storage = "float16",
         expected_passages: int | None = None,
         overwrite: bool = False,
+        background: bool = False,
     ) -> Self:
         """Make an empty index.
 
@@ -86,6 +85,7 @@ class Index:
             vectors: what vectors are stored as: "float16"; "int8", half as large, a little less exact; or "float32".
             expected_passages: how many there will be, so that what cannot fit is refused before it is built.
             overwrite: replace an index that is at `path`.
+            background: as for `open`.
 
         Raises:
             InvalidArgumentError: chunk_tokens or overlap out of range, lexical=True without a tokenizer, an ann or
@@ -107,10 +107,17 @@ class Index:
             expected_passages=expected_passages,
             overwrite=overwrite,
         )
-        return cls(snapshot, embedder, read_only=False)
+        return cls(State(snapshot, background=background), embedder)
 
     @classmethod
-    def open(cls, path: str | Path, embedder: Encoder | Loader | None = None, *, read_only: bool = False) -> Self:
+    def open(
+        cls,
+        path: str | Path,
+        embedder: Encoder | Loader | None = None,
+        *,
+        read_only: bool = False,
+        background: bool = False,
+    ) -> Self:
         """Open an index.
 
         Args:
@@ -118,6 +125,8 @@ class Index:
             embedder: the model it was made with, or what loads it when it is first needed, from the recorded name and
                 the length that vectors are cut to, if they are; `Embedder.load` when None.
             read_only: refuse changes.
+            background: let a change return when it is durable, and merge segments and build structures afterwards, in a
+                thread of its own; searches find the same meanwhile. `wait` waits for it, and so does `close`.
 
         Raises:
             IndexStateError: not an index, damaged, of a newer format, or made with another model.
@@ -125,7 +134,7 @@ class Index:
         snapshot = open_snapshot(Path(path))
         if isinstance(embedder, Encoder):
             embedder_for(snapshot, embedder)
-        return cls(snapshot, embedder, read_only=read_only)
+        return cls(State(snapshot, read_only=read_only, background=background), embedder)
 
     @property
     def path(self) -> Path:
@@ -231,12 +240,12 @@ class Index:
             StorageError: the file system refuses; nothing is deleted.
         """
         wanted = None if ids is None else checked_ids(ids)
-        with self._writing() as writer:
+        with self._state.writing() as writer:
             return delete_documents(writer, wanted, where)
 
     def compact(self) -> None:
         """Rewrite the index without what is deleted, in as few segments as is sensible. Searching finds the same."""
-        with self._writing() as writer:
+        with self._state.writing() as writer:
             compact(writer)
 
     def verify(self) -> VerifyReport:
@@ -337,7 +346,7 @@ class Index:
     def pinned(self) -> Self:
         """This index as it is now, read-only: what is written afterwards, here or elsewhere, does not change it."""
         load = None if self._embedder is not None else lambda *_: self.embedder
-        return type(self)(self._snapshot, self._embedder or load, read_only=True)
+        return type(self)(State(self._snapshot, read_only=True), self._embedder or load)
 
     def info(self) -> dict[str, Any]:
         """What the index holds: documents, passages, languages (live passages each), columns, model, size and more."""
@@ -356,19 +365,22 @@ class Index:
             queries: what users ask; None takes the first sentences of passages drawn at random.
             target: search harder, from now on, until recall@10 of the worst language reaches this share; where it
                 cannot be reached, as hard as is sensible.
-            sample: how many passages of each language are drawn.
-            seed: of the draw.
+            sample, seed: how many passages of each language are drawn, and how.
 
         Raises:
             InvalidArgumentError: queries that are no text, a target outside 0 to 1, or sample below 1.
             IndexStateError: read-only, closed, locked by another writer, or damaged.
         """
-        with self._writing() as writer:
+        with self._state.writing() as writer:
             return measure(writer, self.embedder, queries, target=target, sample=sample, seed=seed)
 
+    def wait(self) -> None:
+        """Return when nothing is left to do in the background; raise what ended that, though no document is lost."""
+        self._state.wait()
+
     def close(self) -> None:
-        """Let go of the files; further use raises IndexStateError. Closing twice is fine."""
-        self._current = None
+        """Finish what is done in the background and let go of the files; further use raises IndexStateError."""
+        self._state.close()
 
     def __enter__(self) -> Self:
         return self
@@ -378,23 +390,11 @@ class Index:
 
     @property
     def _snapshot(self) -> Snapshot:
-        if self._current is None:
-            raise IndexStateError("this index object was closed; open the index again")
-        return self._current
-
-    @contextmanager
-    def _writing(self) -> Iterator[Writer]:
-        if self._read_only:
-            raise IndexStateError(f"index {self.path} was opened with read_only=True; open it without to change it")
-        with writing(self.path, self._snapshot) as writer:
-            try:
-                yield writer
-            finally:
-                self._current = writer.snapshot
+        return self._state.snapshot
 
     def _build(self, batches: Any, commit: int, on_duplicate: OnDuplicate, given: Any = None, **more: Any) -> AddReport:
         check_choice("on_duplicate", on_duplicate, ("replace", "error", "skip"))
         policy = CommitPolicy(passages=checked_k(commit, "commit_passages"))
-        with self._writing() as writer:
+        with self._state.writing() as writer:
             maker = PassageMaker.of(writer.snapshot.manifest, self.embedder, self._analyser, given)
             return Build(writer, maker, policy=policy, on_duplicate=on_duplicate, **more).run(batches)

@@ -18,23 +18,31 @@ from lusirag.index.files import storage_errors
 LOCK_FILE = "writer.lock"
 OWNER_FILE = "writer.json"
 
+# Longer than it takes to commit what was prepared in the background (`maintenance`), which nobody needs to know of.
+_GRACE_SECONDS = 1.0
+
+
+class LockedError(IndexStateError):
+    """Another writer holds the lock."""
+
 
 @contextmanager
 def writer_lock(directory: Path) -> Iterator[None]:
     """Hold the index's writer lock. It ends with the process, however that ends: no stale lock is left behind.
 
     Raises:
-        IndexStateError: no such directory, or another writer holds the lock; names its process, machine and since when.
+        IndexStateError: no such directory; or another writer goes on holding the lock (LockedError): names its process,
+            machine and since when.
         StorageError: the directory cannot be written.
     """
     if not directory.is_dir():
         raise IndexStateError(f"there is no index at {directory}: no such directory")
-    lock = FileLock(directory / LOCK_FILE, timeout=0)
+    lock = FileLock(directory / LOCK_FILE, timeout=_GRACE_SECONDS)
     try:
         with storage_errors(directory / LOCK_FILE):
             lock.acquire()
     except Timeout:
-        raise IndexStateError(
+        raise LockedError(
             f"index {directory} is being written by {_owner(directory)}. "
             "Wait until it has finished, or stop it; reading and searching go on meanwhile."
         ) from None

@@ -18,11 +18,13 @@ from lusirag.index.columns import conform, unify
 from lusirag.index.files import damaged
 from lusirag.index.postings import Postings
 from lusirag.index.postings import merged as merged_postings
-from lusirag.index.segment import Segment, largest_segment
+from lusirag.index.segment import Content, Segment, largest_segment
+from lusirag.index.snapshot import Snapshot
 from lusirag.index.vectors import merged as merged_vectors
 from lusirag.index.writer import Writer
 
 FACTOR = 8
+AT_ONCE = 1 << 15  # passages that are merged in a fraction of a second, so that none waits for it
 _FULL = 0.9
 
 
@@ -99,11 +101,15 @@ def build_structures(writer: Writer) -> None:
 
     Raises what `Writer.build_structures` and `merge` do.
     """
-    least, most = kinds.SMALLEST_SEGMENT, largest_segment(writer.snapshot.manifest.embedder.dimension)
-    if writer.structure_for(least) is not None:
-        while (run := next_small_merge(writer.snapshot.segments, least, most)) is not None:
-            merge(writer, run)
+    while (run := next_merge_for_structure(writer.snapshot)) is not None:
+        merge(writer, run)
     writer.build_structures()
+
+
+def next_merge_for_structure(snapshot: Snapshot) -> slice | None:
+    """Which adjacent segments that are too small for a structure should become one that has one; None for none."""
+    least, most = kinds.SMALLEST_SEGMENT, largest_segment(snapshot.manifest.embedder.dimension)
+    return None if snapshot.structure_for(least) is None else next_small_merge(snapshot.segments, least, most)
 
 
 def merge(writer: Writer, run: slice) -> None:
@@ -116,16 +122,21 @@ def merge(writer: Writer, run: slice) -> None:
     old = segments[run]
     merged = []
     if any(segment.live_rows for segment in old):
-        lexical = writer.snapshot.manifest.lexical is not None
-        merged = [write_live(writer, old, [segment.postings for segment in old] if lexical else None)]
+        merged = [writer.add_segment(merged_content(writer.snapshot, run))]
     writer.commit([*segments[: run.start], *merged, *segments[run.stop :]])
 
 
-def write_live(writer: Writer, segments: Sequence[Segment], postings: Sequence[Postings] | None) -> Segment:
-    """Write the live passages of segments, in their order, as one new segment.
+def merged_content(snapshot: Snapshot, run: slice) -> Content:
+    """What adjacent segments of a state become when they are merged; see `live_content`."""
+    segments = snapshot.segments[run]
+    lexical = snapshot.manifest.lexical is not None
+    return live_content(segments, [segment.postings for segment in segments] if lexical else None)
+
+
+def live_content(segments: Sequence[Segment], postings: Sequence[Postings] | None) -> Content:
+    """The live passages of segments, in their order, as one.
 
     Args:
-        writer: whose next commit may take it up.
         segments: one live passage at least.
         postings: of each segment, where the index has a lexical part.
 
@@ -134,12 +145,12 @@ def write_live(writer: Writer, segments: Sequence[Segment], postings: Sequence[P
     """
     for segment in segments:
         if (row := segment.vectors.first_damaged()) is not None:
-            raise damaged(writer.directory, f"segments/{segment.record.name}: the vector of row {row} was altered")
+            raise damaged(segment.directory, f"segments/{segment.record.name}: the vector of row {row} was altered")
     schema = unify(segment.documents.schema for segment in segments)
     live = [~segment.deleted for segment in segments]
     vectors = merged_vectors([(segment.vectors, rows) for segment, rows in zip(segments, live, strict=True)])
     counted = None if postings is None else merged_postings(list(zip(postings, live, strict=True)))
-    return writer.add_segment(_live_batches(segments, schema), schema, vectors, _live_keys(segments), counted)
+    return Content(_live_batches(segments, schema), schema, vectors, _live_keys(segments), counted)
 
 
 def _fitting(segments: Sequence[Segment], start: int, stop: int, max_rows: int) -> slice:

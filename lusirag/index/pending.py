@@ -11,7 +11,7 @@ from lusirag.index import keys
 from lusirag.index.analysis import Terms, joined
 from lusirag.index.columns import conform, unify
 from lusirag.index.postings import postings_of
-from lusirag.index.segment import Segment
+from lusirag.index.segment import Content, Segment
 from lusirag.index.tombstones import Mask
 from lusirag.index.writer import Writer
 from lusirag.types import Vectors
@@ -77,7 +77,8 @@ class Pending:
         key = keys.build_keys(self._id_hashes, self._content_hashes, self._first_rows, self._rows)
         batches = (conform(batch, schema) for batch in self._batches)
         postings = postings_of(joined(self._terms)) if self._terms else None
-        segment = writer.add_segment(batches, schema, writer.stored(np.concatenate(self._vectors)), key, postings)
+        vectors = writer.stored(np.concatenate(self._vectors))
+        segment = writer.add_segment(Content(batches, schema, vectors, key, postings))
         return writer.add_tombstones(segment, self._deleted()) if self._dead else segment
 
     def _deleted(self) -> Mask:

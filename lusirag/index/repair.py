@@ -21,7 +21,7 @@ from lusirag.index.documents import Documents
 from lusirag.index.files import problem_with
 from lusirag.index.lock import writer_lock
 from lusirag.index.manifest import SegmentRecord, read_manifest
-from lusirag.index.merge import write_live
+from lusirag.index.merge import live_content
 from lusirag.index.passages import PassageMaker
 from lusirag.index.postings import LENGTHS_FILE, POSTINGS_FILE, Postings, postings_of
 from lusirag.index.reports import RepairReport
@@ -80,7 +80,7 @@ def _damaged(directory: Path, record: SegmentRecord) -> Iterator[str]:
     """Names of a segment's files that are not as the manifest says."""
     for file in (*record.files, *([record.tombstones] if record.tombstones else ())):
         if problem_with(directory, file, full=True):
-            yield file.path.rpartition("/")[2]
+            yield file.name
 
 
 def _losses(records: Sequence[SegmentRecord], damaged: dict[str, set[str]]) -> RepairReport:
@@ -92,7 +92,7 @@ def _losses(records: Sequence[SegmentRecord], damaged: dict[str, set[str]]) -> R
             lost += record.documents - record.deleted_documents
             continue
         rebuilt += [f"segments/{record.name}/{name}" for name in sorted(names)]
-        if record.tombstones and record.tombstones.path.rpartition("/")[2] in names:
+        if record.tombstones and record.tombstones.name in names:
             returned += record.deleted_documents
     return RepairReport(rebuilt, lost, returned)
 
@@ -121,7 +121,7 @@ class _Rebuilding:
             whole = not names & {POSTINGS_FILE, LENGTHS_FILE}
             postings = segment.map_postings(folder, record.rows) if whole else self._count(documents)
         old = Segment(record, directory, documents, vectors, key, deleted)
-        return write_live(self._writer, [old], None if postings is None else [postings])
+        return self._writer.add_segment(live_content([old], None if postings is None else [postings]))
 
     def _model(self) -> Encoder:
         if self._embedder is None:
@@ -160,7 +160,7 @@ def _deleted(
     """The segment's tombstones; where they are damaged, what newer segments have replaced."""
     if record.tombstones is None:
         return np.zeros(record.rows, dtype=np.bool_)
-    name = record.tombstones.path.rpartition("/")[2]
+    name = record.tombstones.name
     if name not in names:
         return read_tombstones(folder / name, record.rows)
     deleted: Mask = np.zeros(record.rows, dtype=np.bool_)

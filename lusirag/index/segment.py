@@ -8,11 +8,12 @@ has a lexical part), and files of later generations: tombstones, and ann.faiss w
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +37,8 @@ from lusirag.index.postings import (
 )
 from lusirag.index.tombstones import Bitmap, Mask, read_tombstones, to_bitmap
 from lusirag.index.vectors import StoredVectors, from_batch, number_bytes, schema_of, to_batch
+
+logger = logging.getLogger(__name__)
 
 DOCUMENTS_FILE = "documents.arrow"
 VECTORS_FILE = "vectors.arrow"
@@ -63,25 +66,31 @@ def layout_of(dimension: int, storage: str) -> Layout:
     return Layout(dimension, number_bytes(storage), largest_segment(dimension))
 
 
-def write_segment(
-    directory: Path,
-    name: str,
-    batches: Iterable[pa.RecordBatch],
-    schema: pa.Schema,
-    vectors: StoredVectors,
-    key: pa.RecordBatch,
-    postings: Postings | None = None,
-) -> SegmentRecord:
-    """Write a segment's files and sync them. It is part of the index once a manifest names it.
+class Content(NamedTuple):
+    """What a segment is written from.
 
-    Args:
-        directory: the index directory.
-        name: folder name under segments/; it must not exist.
+    Attributes:
         batches: the passages in row order, all of `schema`.
         schema: their schema.
         vectors: of the passages, unit length.
         key: the documents' keys, see `keys.SCHEMA`.
         postings: the lexical part, where the index has one.
+    """
+
+    batches: Iterable[pa.RecordBatch]
+    schema: pa.Schema
+    vectors: StoredVectors
+    key: pa.RecordBatch
+    postings: Postings | None = None
+
+
+def write_segment(directory: Path, name: str, content: Content) -> SegmentRecord:
+    """Write a segment's files and sync them. It is part of the index once a manifest names it.
+
+    Args:
+        directory: the index directory.
+        name: folder name under segments/; it must not exist.
+        content: at least one passage.
 
     Raises:
         StorageError: the file system refuses.
@@ -89,6 +98,7 @@ def write_segment(
     folder = f"segments/{name}"
     with storage_errors(directory / folder):
         (directory / folder).mkdir(parents=True)
+    batches, schema, vectors, key, postings = content
     vector_batch = to_batch(vectors)
     files = [
         _write_arrow(directory, f"{folder}/{DOCUMENTS_FILE}", schema, rebatch(batches, BATCH_ROWS)),
@@ -103,29 +113,49 @@ def write_segment(
     return SegmentRecord(name=name, rows=len(vectors), documents=key.num_rows, files=tuple(files))
 
 
-def write_structure(segment: Segment, factory: str, generation: int) -> SegmentRecord | None:
-    """Build what a segment is searched through, and write it beside its other files.
+def moved_segment(source: Path, record: SegmentRecord, directory: Path, name: str) -> SegmentRecord:
+    """Give a segment that was written into the directory `source` the place and the name that it has in an index.
 
-    Args:
-        segment: it may have another structure already.
-        factory: FAISS factory string.
-        generation: the first that will use it.
+    Raises:
+        StorageError: the file system refuses.
+    """
+    target = directory / "segments" / name
+    with storage_errors(target):
+        target.parent.mkdir(exist_ok=True)
+        (source / "segments" / record.name).rename(target)
+    sync_directory(target.parent)
+    files = (dataclasses.replace(file, path=f"segments/{name}/{file.name}") for file in record.files)
+    return dataclasses.replace(record, name=name, files=tuple(files))
+
+
+def write_structure(segment: Segment, factory: str, directory: Path, path: str) -> FileRecord | None:
+    """Build what a segment is searched through, and write it as the file `path` of a directory.
 
     Returns:
-        The segment's record with it; None where the passages are too few to train it.
+        The file; None where the passages are too few to train it.
 
     Raises:
         InvalidArgumentError: FAISS cannot build that structure.
         StorageError: the file system refuses.
     """
-    built = build(factory, segment.vectors)
-    if built is None:
+    logger.info("building %s over %s passages", factory, f"{segment.record.rows:,}")
+    if (built := build(factory, segment.vectors)) is None:
         return None
-    path = f"segments/{segment.record.name}/{structure_name(generation)}"
-    written = write_index(segment.directory, path, built)
-    sync_directory((segment.directory / path).parent)
-    files = (*(file for file in segment.record.files if not is_structure(file.path)), written)
-    return dataclasses.replace(segment.record, files=files, structure=factory)
+    written = write_index(directory, path, built)
+    sync_directory((directory / path).parent)
+    return written
+
+
+def structure_path(segment: str, generation: int) -> str:
+    """Path in an index directory of the structure that a generation gives a segment."""
+    return f"segments/{segment}/{structure_name(generation)}"
+
+
+def with_structure(record: SegmentRecord, written: FileRecord | None, factory: str | None) -> SegmentRecord:
+    """The record of a segment that is searched through another structure from now on, or through none."""
+    files = tuple(file for file in record.files if not is_structure(file.path))
+    more = () if written is None else (written,)
+    return dataclasses.replace(record, files=(*files, *more), structure=factory)
 
 
 def _write_arrow(directory: Path, path: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> FileRecord:
@@ -238,8 +268,8 @@ def open_segment(directory: Path, record: SegmentRecord, dimension: int) -> Segm
     key = _checked(directory, record, KEYS_FILE, lambda: map_keys(folder, record))
     deleted = np.zeros(record.rows, dtype=np.bool_)
     if tombstones := record.tombstones:
-        name = tombstones.path.rpartition("/")[2]
-        deleted = _checked(directory, record, name, lambda: read_tombstones(folder / name, record.rows))
+        path = directory / tombstones.path
+        deleted = _checked(directory, record, tombstones.name, lambda: read_tombstones(path, record.rows))
     structure = None
     if record.structure is not None:
         structure = _checked(directory, record, "ann.faiss", lambda: _map_structure(directory, record, dimension))

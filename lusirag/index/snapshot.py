@@ -12,11 +12,12 @@ import pyarrow as pa
 
 from lusirag.errors import IndexStateError
 from lusirag.index import gpu
+from lusirag.index.ann.kinds import structure_for
 from lusirag.index.columns import unify
 from lusirag.index.keys import hash_id
 from lusirag.index.lexical import Lexicon
 from lusirag.index.manifest import Manifest, read_manifest
-from lusirag.index.segment import Segment, open_segment
+from lusirag.index.segment import Segment, layout_of, open_segment
 
 _ATTEMPTS = 20
 
@@ -64,6 +65,11 @@ class Snapshot:
     def schema(self) -> pa.Schema:
         """The columns of all segments, each of a type that holds the values of every segment."""
         return unify(segment.documents.schema for segment in self.segments)
+
+    def structure_for(self, rows: int) -> str | None:
+        """The factory string of the structure that a segment of `rows` passages should have, None for exact search."""
+        layout = layout_of(self.manifest.embedder.dimension, self.manifest.vectors)
+        return structure_for(self.manifest.ann, rows, max(self.passages, rows), layout)
 
     def find(self, document_id: str) -> tuple[Segment, int] | None:
         """The segment that holds a document and its position in the segment's keys; None when there is none."""

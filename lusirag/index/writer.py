@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -12,23 +11,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
-import pyarrow as pa
 
 from lusirag import __version__
 from lusirag.errors import LusiragError
-from lusirag.index.ann.building import is_structure
-from lusirag.index.ann.kinds import structure_for
 from lusirag.index.columns import unify, user_fields
-from lusirag.index.files import storage_errors
+from lusirag.index.files import FileRecord, storage_errors, sync_directory
 from lusirag.index.lock import writer_lock
 from lusirag.index.manifest import MANIFEST_FILE, Manifest, SegmentRecord, read_manifest, write_manifest
-from lusirag.index.postings import Postings
-from lusirag.index.segment import Segment, layout_of, open_segment, write_segment, write_structure
+from lusirag.index.segment import (
+    Content,
+    Segment,
+    moved_segment,
+    open_segment,
+    structure_path,
+    with_structure,
+    write_segment,
+    write_structure,
+)
 from lusirag.index.snapshot import Snapshot, open_snapshot, snapshot_of
+from lusirag.index.staging import remove_abandoned
 from lusirag.index.tombstones import Mask, write_tombstones
 from lusirag.index.vectors import StoredVectors, stored_as
-
-logger = logging.getLogger(__name__)
 
 
 class Writer:
@@ -36,10 +39,12 @@ class Writer:
 
     Attributes:
         snapshot: the state after the last commit.
+        in_background: larger merges and structures are left to `maintenance`.
     """
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
+        self.in_background = False
         self._next_segment = snapshot.manifest.next_segment
 
     @property
@@ -47,31 +52,41 @@ class Writer:
         """The index directory."""
         return self.snapshot.directory
 
-    def add_segment(
-        self,
-        batches: Iterable[pa.RecordBatch],
-        schema: pa.Schema,
-        vectors: StoredVectors,
-        key: pa.RecordBatch,
-        postings: Postings | None,
-    ) -> Segment:
+    def add_segment(self, content: Content) -> Segment:
         """Write a segment and open it; see `segment.write_segment`."""
+        return self._opened(write_segment(self.directory, self._new_name(), content))
+
+    def take_segment(self, source: Path, record: SegmentRecord) -> Segment:
+        """Move a segment that was written into the directory `source` to its place, and open it.
+
+        Raises:
+            StorageError: the file system refuses.
+        """
+        return self._opened(moved_segment(source, record, self.directory, self._new_name()))
+
+    def take_structure(self, segment: Segment, source: Path, written: FileRecord, factory: str) -> Segment:
+        """Move a structure that was written into the directory `source` to its place; the segment with it.
+
+        Raises:
+            StorageError: the file system refuses.
+        """
+        path = structure_path(segment.record.name, self.snapshot.manifest.generation + 1)
+        with storage_errors(self.directory / path):
+            (source / written.path).rename(self.directory / path)
+        sync_directory((self.directory / path).parent)
+        return self._opened(with_structure(segment.record, dataclasses.replace(written, path=path), factory))
+
+    def _new_name(self) -> str:
         name = f"{self._next_segment:06d}"
         self._next_segment += 1
-        record = write_segment(self.directory, name, batches, schema, vectors, key, postings)
+        return name
+
+    def _opened(self, record: SegmentRecord) -> Segment:
         return open_segment(self.directory, record, self.snapshot.manifest.embedder.dimension)
 
     def stored(self, vectors: npt.NDArray[Any]) -> StoredVectors:
         """Vectors (rows, dim) of floats as this index stores them."""
         return stored_as(self.snapshot.manifest.vectors, vectors)
-
-    def structure_for(self, rows: int) -> str | None:
-        """The factory string of the structure that a segment of `rows` passages should have, None for exact search."""
-        manifest = self.snapshot.manifest
-        live = sum(record.rows - record.deleted_rows for record in manifest.segments)
-        return structure_for(
-            manifest.ann, rows, max(live, rows), layout_of(manifest.embedder.dimension, manifest.vectors)
-        )
 
     def build_structures(self, *, renew: bool = False) -> None:
         """Give segments that lack one the structure that they should have, and commit each.
@@ -85,19 +100,19 @@ class Writer:
             StorageError: the file system refuses; what was built before stays.
         """
         for number, segment in enumerate(self.snapshot.segments):
-            wanted, has = self.structure_for(segment.record.rows), segment.record.structure
+            wanted, has = self.snapshot.structure_for(segment.record.rows), segment.record.structure
             if wanted == has or (has is not None and not renew):
                 continue
-            record: SegmentRecord | None
-            if wanted is None:
-                files = tuple(file for file in segment.record.files if not is_structure(file.path))
-                record = dataclasses.replace(segment.record, files=files, structure=None)
-            else:
-                logger.info("building %s over %s passages", wanted, f"{segment.record.rows:,}")
-                record = write_structure(segment, wanted, self.snapshot.manifest.generation + 1)
-            if record is not None:
-                renewed = open_segment(self.directory, record, self.snapshot.manifest.embedder.dimension)
-                self.commit([*self.snapshot.segments[:number], renewed, *self.snapshot.segments[number + 1 :]])
+            written = None
+            if wanted is not None:
+                path = structure_path(segment.record.name, self.snapshot.manifest.generation + 1)
+                written = write_structure(segment, wanted, self.directory, path)
+            if (written is None) == (wanted is None):  # else they are too few to train it
+                self.replace(number, self._opened(with_structure(segment.record, written, wanted)))
+
+    def replace(self, number: int, segment: Segment) -> None:
+        """Put a segment in the place of another, and commit."""
+        self.commit([*self.snapshot.segments[:number], segment, *self.snapshot.segments[number + 1 :]])
 
     def add_tombstones(self, segment: Segment, deleted: Mask) -> Segment:
         """Write which rows of a segment are deleted from the next generation on."""
@@ -184,6 +199,7 @@ def remove_leftovers(directory: Path, manifest: Manifest) -> None:
     names = {segment.name for segment in manifest.segments}
     with suppress(OSError):
         (directory / (MANIFEST_FILE + ".tmp")).unlink()
+    remove_abandoned(directory)
     segments = directory / "segments"
     for folder in segments.iterdir() if segments.is_dir() else ():
         if folder.name not in names:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,9 +17,11 @@ from fake_embedder import WordEmbedder, documents
 
 from lusirag.index import Index, verify_index
 from lusirag.index.ann import kinds, nearest
+from lusirag.index.staging import STAGING_FOLDER
 
 KILLS = 200
 STRUCTURE_KILLS = 30
+BACKGROUND_KILLS = 60
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
@@ -34,8 +36,31 @@ def test_so_it_does_where_search_is_approximate(tmp_path: Path, monkeypatch: pyt
     assert kill_often(tmp_path, "hnsw", STRUCTURE_KILLS, 64, latest=0.8) > STRUCTURE_KILLS // 4
 
 
-def kill_often(tmp_path: Path, ann: str, kills: int, *arguments: int, latest: float) -> int:
-    """Kill a writer many times; return how often its index then had a search structure."""
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+def test_so_it_does_while_segments_are_merged_in_the_background(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kinds, "SMALLEST_SEGMENT", 64)
+    monkeypatch.setattr(nearest, "EXACT_ROWS", 32)
+    left = []
+
+    def look(path: Path) -> None:
+        left.append((path / STAGING_FOLDER).exists())
+
+    assert kill_often(tmp_path, "hnsw", BACKGROUND_KILLS, 64, "background", latest=0.8, look=look) > 0
+    assert sum(left) > BACKGROUND_KILLS // 4  # killed while something was prepared
+    assert not (tmp_path / "index" / STAGING_FOLDER).exists()
+
+
+def kill_often(
+    tmp_path: Path,
+    ann: str,
+    kills: int,
+    *arguments: int | str,
+    latest: float,
+    look: Callable[[Path], None] = lambda _: None,
+) -> int:
+    """Kill a writer many times, `look` each time; return how often its index then had a search structure."""
     random = np.random.default_rng(2)
     path = tmp_path / "index"
     Index.create(path, WordEmbedder(), ann=ann)
@@ -45,6 +70,7 @@ def kill_often(tmp_path: Path, ann: str, kills: int, *arguments: int, latest: fl
         for seed in range(kills):
             lines = run_and_kill(server, seed, after=float(random.uniform(0.005, latest)))
             midway += lines[-1] != "done"
+            look(path)
             assert verify_index(path).problems == []
             index = Index.open(path, WordEmbedder())
             replay(index, model, lines)
@@ -59,7 +85,7 @@ def kill_often(tmp_path: Path, ann: str, kills: int, *arguments: int, latest: fl
 
 
 @contextmanager
-def writers(path: Path, *arguments: int) -> Iterator[subprocess.Popen[str]]:
+def writers(path: Path, *arguments: int | str) -> Iterator[subprocess.Popen[str]]:
     """What starts processes that change the index, one for each seed it is told."""
     server = subprocess.Popen(
         [sys.executable, str(Path(__file__).with_name("index_writer.py")), str(path), *map(str, arguments)],

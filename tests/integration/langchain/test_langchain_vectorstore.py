@@ -19,7 +19,8 @@ from langchain_core.vectorstores import InMemoryVectorStore
 from langchain_fakes import CountingEmbeddings, FakeEmbedder, InstructedEmbedder, WordEmbedder
 
 from langchain_lusirag import LusiferEmbeddings, LusiragVectorStore
-from lusirag.index import Index
+from lusirag.index import Index, build
+from lusirag.index.ann import kinds
 
 ROOT = Path(__file__).resolve().parents[3]
 BOOKS = [
@@ -319,3 +320,20 @@ def test_a_function_filters_hybrid_rankings_whose_scores_change_with_depth(tmp_p
     assert all(int(name) % 7 == 0 for name in ids)
     everything = [document.id or "" for document in store.similarity_search("ant bee 7", k=400, mode="hybrid")]
     assert sorted(ids) == sorted([name for name in everything if int(name) % 7 == 0][:20])
+
+
+def test_structures_may_be_built_after_a_change_has_returned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kinds, "SMALLEST_SEGMENT", 64)
+    monkeypatch.setattr(build, "build_structures", lambda _: pytest.fail("built within the change"))
+    store = LusiragVectorStore(WordEmbedder(), tmp_path / "index", ann="hnsw", background=True)
+    for _ in range(2):
+        store.add_texts([f"ant {number}" for number in range(100)])
+        store.index.wait()
+        assert "HNSW32,SQ8" in store.index.info()["ann"]["structures"]
+        store.refresh()
+    assert len(store.index) == 200
+    store.index.close()
+    monkeypatch.undo()
+    fleeting = LusiragVectorStore(WordEmbedder(), ann="hnsw", background=True)  # its directory goes when it does
+    fleeting.add_texts(["ant"])
+    assert not fleeting.index._state.in_background

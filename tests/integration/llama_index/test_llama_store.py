@@ -33,6 +33,8 @@ from llama_index.core.vector_stores.types import (
 from llama_index_lusirag import LusiragVectorStore
 from lusirag import Index
 from lusirag.errors import IndexStateError, InvalidArgumentError
+from lusirag.index import build
+from lusirag.index.ann import kinds
 
 JSON = {
     "text": 'it\'s "quoted" 中文',
@@ -367,3 +369,15 @@ def test_settings_of_a_new_index(tmp_path: Path) -> None:
     info = store.client.info()
     assert (info["ann"]["kind"], info["ann"]["memory_allowed"]) == ("flat", 10**9)
     assert (info["vectors"], info["dimension"], info["languages"]) == ("int8", DIMENSION, {None: 1})
+
+
+def test_structures_may_be_built_after_a_change_has_returned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kinds, "SMALLEST_SEGMENT", 16)
+    monkeypatch.setattr(build, "build_structures", lambda _: pytest.fail("built within the change"))
+    for first in (0, 20):
+        store = LusiragVectorStore(tmp_path / "store", ann="hnsw", background=True)
+        store.add([node(str(number), f"house {number}") for number in range(first, first + 20)])
+        assert store.client is not None
+        store.client.wait()
+        assert "HNSW32,SQ8" in store.client.info()["ann"]["structures"]
+        store.client.close()

@@ -1,0 +1,412 @@
+"""Merging and structures in a thread beside a writer: it disturbs nobody, and loses nothing whatever else happens."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fake_embedder import FakeEmbedder, document, documents
+
+from lusirag.errors import IndexStateError, StorageError
+from lusirag.index import Index, build, maintenance
+from lusirag.index.ann import kinds, nearest
+from lusirag.index.lock import writer_lock
+from lusirag.index.staging import STAGING_FOLDER
+from lusirag.index.writer import Writer
+from lusirag.types import Document
+
+PATIENCE = 60  # seconds that nothing here takes
+HNSW = "HNSW32,SQ8"
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Segments of 64 passages get a structure, and all merging is left to the background."""
+    monkeypatch.setattr(kinds, "SMALLEST_SEGMENT", 64)
+    monkeypatch.setattr(nearest, "EXACT_ROWS", 32)
+    monkeypatch.setattr(build, "AT_ONCE", 0)
+
+
+@pytest.fixture
+def index(tmp_path: Path, embedder: FakeEmbedder) -> Iterator[Index]:
+    path = tmp_path / "index"
+    with Index.create(path, embedder, ann="hnsw", identify_languages=False, background=True) as index:
+        yield index
+
+
+class Gate:
+    """Holds up what is prepared in the background, after it was written."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+        self.reached, self.open, self.passed = threading.Event(), threading.Event(), 0
+        original = getattr(maintenance, name)
+
+        def held(*arguments: Any) -> Any:
+            result = original(*arguments)
+            self.passed += 1
+            self.reached.set()
+            assert self.open.wait(PATIENCE)
+            return result
+
+        monkeypatch.setattr(maintenance, name, held)
+
+
+def texts(index: Index) -> dict[str, str]:
+    """What a search finds, by id."""
+    hits = index.search("anything", k=100_000)
+    assert len({hit.id for hit in hits}) == len(hits) == len(index)
+    return {hit.id: hit.text for hit in hits}
+
+
+def expected(*changes: list[Document]) -> dict[str, str]:
+    return {each.id: each.text for change in changes for each in change}
+
+
+def expect_sound(index: Index, wanted: dict[str, str]) -> None:
+    assert texts(index) == wanted
+    again = Index.open(index.path, index.embedder, read_only=True)
+    assert texts(again) == wanted
+    assert again.info()["segments"] == index.info()["segments"]
+    assert index.verify().problems == []
+    assert not (index.path / STAGING_FOLDER).exists()
+    assert len(list((index.path / "segments").iterdir())) == index.info()["segments"]
+
+
+def structures(index: Index) -> dict[str, int]:
+    found: dict[str, int] = index.info()["ann"]["structures"]
+    return found
+
+
+def test_a_change_returns_before_its_structure_is_built(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = Gate(monkeypatch, "write_structure")
+    index.add(documents(range(200)))
+    assert gate.reached.wait(PATIENCE)
+    assert HNSW not in structures(index)
+    exact = index.search_many(["a", "b"], k=5)
+    gate.open.set()
+    index.wait()
+    assert structures(index) == {HNSW: 1}
+    (segment,) = index._snapshot.segments
+    assert segment.structure is not None
+    assert segment.structure.loaded
+    assert index.search_many(["a", "b"], k=5) == exact
+    expect_sound(index, expected(documents(range(200))))
+
+
+def test_what_changes_meanwhile_is_changed_in_the_merged_segment_too(
+    index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate(monkeypatch, "write_segment")
+    states: list[list[tuple[int, bool]]] = []  # rows of each segment, and whether it has a structure
+    take_up = maintenance.Maintenance.take_up
+
+    def recorded(self: maintenance.Maintenance, writer: Writer) -> None:
+        take_up(self, writer)
+        states.append([(part.record.rows, part.structure is not None) for part in writer.snapshot.segments])
+
+    monkeypatch.setattr(maintenance.Maintenance, "take_up", recorded)
+    index.add(documents(range(0, 40)))
+    index.delete(["d0", "d1"])
+    for start in range(40, 320, 40):
+        index.add(documents(range(start, start + 40)))
+    assert gate.reached.wait(PATIENCE)
+    index.delete([f"d{number}" for number in range(5, 200, 3)])
+    index.add(documents(range(60, 100), version=1))
+    index.add(documents(range(1000, 1010)))
+    wanted = expected(documents(range(2, 320)))
+    for number in range(5, 200, 3):
+        del wanted[f"d{number}"]
+    wanted |= expected(documents(range(60, 100), version=1), documents(range(1000, 1010)))
+    assert texts(index) == wanted
+    before = index.info()["segments"]
+    gate.open.set()
+    index.wait()
+    assert index.info()["segments"] < before
+    assert HNSW in structures(index)
+    assert all(rows < 64 or has for state in states for rows, has in state)  # a merged one has it at once
+    expect_sound(index, wanted)
+
+
+def test_a_segment_that_was_deleted_meanwhile_does_not_come_back(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = Gate(monkeypatch, "write_structure")
+    index.add(documents(range(100)))
+    assert gate.reached.wait(PATIENCE)
+    assert index.delete([f"d{number}" for number in range(100)]) == 100
+    gate.open.set()
+    index.wait()
+    expect_sound(index, {})
+
+
+def test_so_it_is_where_all_that_is_merged_was_deleted(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = Gate(monkeypatch, "write_segment")
+    index.add(documents(range(60)))
+    index.add(documents(range(60, 120)))
+    assert gate.reached.wait(PATIENCE)
+    index.delete([f"d{number}" for number in range(119)])
+    gate.open.set()
+    index.wait()
+    expect_sound(index, expected(documents([119])))
+
+
+def test_who_writes_just_then_commits_it(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = Gate(monkeypatch, "write_structure")
+    index.add(documents(range(100)))
+    assert gate.reached.wait(PATIENCE)
+    writes, go = threading.Event(), threading.Event()
+
+    def slowly() -> Iterator[Document]:
+        yield document(1000)
+        writes.set()
+        assert go.wait(PATIENCE)
+        yield document(1001)
+
+    other = threading.Thread(target=index.add, args=(slowly(),))
+    other.start()
+    assert writes.wait(PATIENCE)
+    gate.open.set()
+    while index._state._maintenance._prepared is None:  # type: ignore[union-attr]
+        assert other.is_alive()
+    assert HNSW not in structures(index)
+    monkeypatch.setattr(maintenance.Maintenance, "wake", lambda *_: None)
+    go.set()
+    other.join()
+    assert structures(index) == {HNSW: 1, "exact": 1}
+    index.wait()
+    expect_sound(index, expected(documents([*range(100), 1000, 1001])))
+
+
+def test_it_waits_for_a_writer_elsewhere(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = Gate(monkeypatch, "write_structure")
+    index.add(documents(range(100)))
+    with writer_lock(index.path):
+        gate.open.set()
+        with pytest.raises(IndexStateError, match="is being written by process"):
+            index.add(documents([100]))
+        assert HNSW not in structures(index)
+    index.wait()
+    assert structures(index) == {HNSW: 1}
+    expect_sound(index, expected(documents(range(100))))
+
+
+def test_closing_does_not_wait_for_a_writer_elsewhere(
+    index: Index, embedder: FakeEmbedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, path = Gate(monkeypatch, "write_structure"), index.path
+    index.add(documents(range(100)))
+    with writer_lock(path):
+        gate.open.set()
+        index.close()
+    with pytest.raises(IndexStateError, match="closed"):
+        index.search("anything")
+    with Index.open(path, embedder, background=True) as again:
+        assert HNSW not in structures(again)
+        again.add(documents([100]))
+        again.wait()
+        assert HNSW in structures(again)
+        expect_sound(again, expected(documents(range(101))))
+
+
+def test_closing_finishes_what_is_to_be_done(
+    index: Index, embedder: FakeEmbedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, path = Gate(monkeypatch, "write_segment"), index.path
+    for start in range(0, 270, 30):
+        index.add(documents(range(start, start + 30)))
+    assert gate.reached.wait(PATIENCE)
+    threading.Timer(0.3, gate.open.set).start()
+    index.close()
+    index.close()
+    with Index.open(path, embedder) as again:
+        assert HNSW in structures(again)
+        assert again.info()["segments"] < 9
+        expect_sound(again, expected(documents(range(270))))
+
+
+def test_a_process_that_ends_finishes_too(tmp_path: Path) -> None:
+    script = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from fake_embedder import FakeEmbedder, documents
+from lusirag.index import Index
+from lusirag.index.ann import kinds
+kinds.SMALLEST_SEGMENT = 64
+Index.create({str(tmp_path / "index")!r}, FakeEmbedder(), ann="hnsw", background=True).add(documents(range(100)))
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=PATIENCE)
+    with Index.open(tmp_path / "index", FakeEmbedder()) as index:
+        assert structures(index) == {HNSW: 1}
+        expect_sound(index, expected(documents(range(100))))
+
+
+def test_what_another_writer_has_merged_is_not_merged_again(
+    index: Index, embedder: FakeEmbedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate(monkeypatch, "write_segment")
+    index.add(documents(range(60)))
+    index.add(documents(range(60, 120)))
+    assert gate.reached.wait(PATIENCE)
+    other = Index.open(index.path, embedder)
+    other.compact()
+    assert (index.path / STAGING_FOLDER).exists()  # of a process that lives
+    gate.open.set()
+    index.wait()
+    assert gate.passed == 1
+    assert index.info()["generation"] == other.info()["generation"]
+    expect_sound(index, expected(documents(range(120))))
+
+
+def test_two_that_maintain_one_index_take_turns(index: Index, embedder: FakeEmbedder) -> None:
+    with Index.open(index.path, embedder, background=True) as other:
+        for start in range(0, 400, 20):
+            (index, other)[start // 20 % 2].add(documents(range(start, start + 20)))
+        index.wait()
+        other.wait()
+        index.delete(["d0"])  # sees what the other has done
+        index.wait()
+        assert index.info()["segments"] <= 9
+        expect_sound(index, expected(documents(range(1, 400))))
+
+
+@pytest.mark.parametrize("error", [StorageError("the disk is full"), ZeroDivisionError("a fault of ours")])
+@pytest.mark.parametrize("place", ["write_structure", "_load"])
+def test_an_error_is_told_to_those_who_wait(
+    index: Index, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception, place: str
+) -> None:
+    def refuse(*_: Any) -> Any:
+        raise error
+
+    original = getattr(maintenance, place)
+    monkeypatch.setattr(maintenance, place, refuse)
+    index.add(documents(range(100)))
+    with pytest.raises(type(error), match=str(error)):
+        index.wait()
+    assert str(error) in caplog.text
+    index.wait()
+    expect_sound(index, expected(documents(range(100))))
+    monkeypatch.setattr(maintenance, place, original)
+    index.add(documents([100]))
+    index.wait()
+    assert HNSW in structures(index)
+    expect_sound(index, expected(documents(range(101))))
+
+
+def test_what_a_dead_process_has_left_is_removed(
+    index: Index, embedder: FakeEmbedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = index.path / STAGING_FOLDER / "segments" / "prepared"
+    left.mkdir(parents=True)
+    (left / "documents.arrow").write_bytes(b"half")
+    with Index.open(index.path, embedder) as plain:
+        plain.add(documents([1]))
+    assert not left.exists()
+    gate = Gate(monkeypatch, "write_structure")
+    index.add(documents(range(100)))
+    assert gate.reached.wait(PATIENCE)
+    with Index.open(index.path, embedder) as plain:
+        plain.add(documents([1000]))
+    assert (index.path / STAGING_FOLDER).exists()
+    gate.open.set()
+    index.wait()
+    assert HNSW in structures(index)
+    expect_sound(index, expected(documents([*range(100), 1000])))
+
+
+def test_what_cannot_be_trained_is_tried_once(
+    tmp_path: Path, embedder: FakeEmbedder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    gate = Gate(monkeypatch, "write_structure")
+    gate.open.set()
+    with Index.create(tmp_path / "index", embedder, ann="PQ4x10", background=True) as index:
+        index.add(documents(range(100)))
+        index.wait()
+        index.add(documents([1000]))
+        index.wait()
+        assert gate.passed == 1
+        assert "cannot be trained" in caplog.text
+        expect_sound(index, expected(documents([*range(100), 1000])))
+
+
+def test_without_it_nothing_is_left_to_do(tmp_path: Path, embedder: FakeEmbedder) -> None:
+    threads = threading.active_count()
+    with Index.create(tmp_path / "index", embedder, ann="hnsw") as index:
+        index.add(documents(range(100)))
+        assert structures(index) == {HNSW: 1}
+        index.wait()
+        assert threading.active_count() <= threads + 1  # one of the embedder, perhaps
+    with Index.open(tmp_path / "index", embedder, read_only=True, background=True) as reader:
+        reader.wait()
+        with pytest.raises(IndexStateError, match="read_only"):
+            reader.add(documents([1]))
+
+
+def test_small_merges_are_done_at_once(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "AT_ONCE", 60)
+    Gate(monkeypatch, "write_segment").open.set()
+    gate = Gate(monkeypatch, "write_structure")
+    for number in range(8):
+        index.add(documents([number]))
+    assert index.info()["segments"] == 1
+    for start in range(8, 72, 8):
+        index.add(documents(range(start, start + 8)))
+    assert gate.reached.wait(PATIENCE)
+    assert index.info()["segments"] > 1
+    gate.open.set()
+    index.wait()
+    expect_sound(index, expected(documents(range(72))))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_any_changes_leave_what_a_dict_would_hold(index: Index, embedder: FakeEmbedder, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    model: dict[str, str] = {}
+    running, path = index, index.path
+    for version in range(60):
+        numbers = random.integers(0, 400, int(random.integers(1, 60))).tolist()
+        kind = str(random.choice(["add", "add", "add", "delete", "where", "compact", "reopen", "search", "sync"]))
+        names = {f"d{number}" for number in numbers}
+        if kind == "add":
+            running.add(documents(numbers, version), commit_passages=20)
+            model |= expected(documents(numbers, version))
+        elif kind == "delete":
+            assert running.delete(sorted(names)) == len(names & set(model))
+            model = {name: text for name, text in model.items() if name not in names}
+        elif kind == "where":
+            assert running.delete(where={"id": {"$in": sorted(names)}}) == len(names & set(model))
+            model = {name: text for name, text in model.items() if name not in names}
+        elif kind == "compact" and version % 3 == 0:
+            running.compact()
+        elif kind == "reopen":
+            running.close()
+            running = Index.open(path, embedder, background=True)
+        elif kind == "sync" and version % 4 == 0:
+            numbers = random.integers(0, 400, 200).tolist()
+            running.synchronize(documents(numbers, version), sources=["s"], on_duplicate="replace", commit_passages=20)
+            model = expected(documents(numbers, version))
+        assert texts(running) == model
+    running.wait()
+    expect_sound(running, model)
+    running.close()
+
+
+def test_many_threads_change_one_index(index: Index) -> None:
+    def change(first: int) -> Callable[[], None]:
+        def run() -> None:
+            for number in range(first, first + 60):
+                index.add(documents([number]))
+                assert index.search(f"text {number} version 0", k=1)[0].id == f"d{number}"
+
+        return run
+
+    threads = [threading.Thread(target=change(first)) for first in (0, 60, 120)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    index.wait()
+    expect_sound(index, expected(documents(range(180))))
