@@ -57,18 +57,28 @@ def _run(segments: Sequence[Segment], start: int, max_rows: int) -> tuple[int, i
     return None
 
 
-def next_small_merge(segments: Sequence[Segment], least: int, max_rows: int) -> slice | None:
-    """The first run of adjacent segments of fewer than `least` passages each that together have so many."""
-    start = rows = 0
-    for number, segment in enumerate(segments):
-        more = segment.live_rows
-        if more < least and rows + more <= max_rows:
-            rows += more
-        elif rows >= least:
+def next_bare_merge(segments: Sequence[Segment], least: int, max_rows: int) -> slice | None:
+    """The first run of adjacent segments without a structure that should become one, before that gets its structure.
+
+    One structure is built as soon as several, and searched sooner. Those are merged that are too small for one each and
+    large enough together, and larger ones where the largest becomes half as large again at least.
+
+    Args:
+        segments: of an index.
+        least: passages that a structure is for.
+        max_rows: passages that a segment may hold.
+    """
+    start = rows = largest = 0
+    for number, segment in enumerate([*segments, None]):
+        bare = segment is not None and segment.structure is None
+        if segment is not None and bare and rows + segment.live_rows <= max_rows:
+            rows, largest = rows + segment.live_rows, max(largest, segment.live_rows)
+            continue
+        if number - start > 1 and rows >= least and (largest < least or 2 * rows >= 3 * largest):
             return slice(start, number)
-        else:
-            start, rows = (number, more) if more < least else (number + 1, 0)
-    return slice(start, len(segments)) if rows >= least else None
+        start, rows = (number, segment.live_rows) if segment is not None and bare else (number + 1, 0)
+        largest = rows
+    return None
 
 
 def groups(segments: Sequence[Segment], max_rows: int) -> list[slice]:
@@ -97,7 +107,7 @@ def compact(writer: Writer) -> None:
 
 
 def build_structures(writer: Writer) -> None:
-    """Give all segments the structures that they should have, after merging those that are too small for one.
+    """Give all segments the structures that they should have, after merging those that had better have one in common.
 
     Raises what `Writer.build_structures` and `merge` do.
     """
@@ -107,9 +117,9 @@ def build_structures(writer: Writer) -> None:
 
 
 def next_merge_for_structure(snapshot: Snapshot) -> slice | None:
-    """Which adjacent segments that are too small for a structure should become one that has one; None for none."""
+    """Which adjacent segments without a structure should become one that gets one; None when all is well."""
     least, most = kinds.SMALLEST_SEGMENT, largest_segment(snapshot.manifest.embedder.dimension)
-    return None if snapshot.structure_for(least) is None else next_small_merge(snapshot.segments, least, most)
+    return None if snapshot.structure_for(least) is None else next_bare_merge(snapshot.segments, least, most)
 
 
 def merge(writer: Writer, run: slice) -> None:

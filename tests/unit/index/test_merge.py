@@ -108,20 +108,28 @@ def test_segments_stay_few_and_are_seldom_rewritten(
         ([9], 50, None),
         ([4, 5], 50, None),
         ([4, 6], 50, (0, 2)),
-        ([10, 9, 1, 10], 50, (1, 3)),
-        ([10, 9, 10, 1], 50, None),
+        ([10, 9, 10, 1], 50, (0, 4)),
+        ([-10, 9, -10, 1], 50, None),
+        ([-10, 9, 1, -10], 50, (1, 3)),
+        ([20, 9], 50, None),  # the larger one would hardly grow
+        ([20, 10], 50, (0, 2)),
+        ([40, 20, 9, 1], 50, (1, 4)),
+        ([30, 30, 30, 30, 5], 60, (0, 2)),
+        ([-60, 30, 30, 5], 60, (1, 3)),
+        ([-60, -60, 30], 60, None),
         ([9, 9, 9, 9], 30, (0, 3)),
         ([9, 9, 9, 9], 12, None),
         ([3, 9, 9, 1], 12, (0, 2)),
-        ([3, 20, 4, 4, 4], 50, (2, 5)),
+        ([3, 20, 4, 4, 4], 50, (0, 5)),
     ],
 )
-def test_small_segments_are_merged_that_together_are_large(
+def test_segments_without_structure_are_merged_before_they_get_one(
     rows: list[int], most: int, run: tuple[int, int] | None
 ) -> None:
-    found = merge.next_small_merge([sized(each) for each in rows], 10, most)
+    """Those of less than no rows have one."""
+    found = merge.next_bare_merge([sized(abs(each), "HNSW" if each < 0 else None) for each in rows], 10, most)
     assert found == (None if run is None else slice(*run))
 
 
-def sized(rows: int) -> Any:
-    return SimpleNamespace(live_rows=rows, record=SimpleNamespace(rows=rows, deleted_rows=0))
+def sized(rows: int, structure: str | None = None) -> Any:
+    return SimpleNamespace(live_rows=rows, structure=structure, record=SimpleNamespace(rows=rows, deleted_rows=0))
