@@ -10,6 +10,9 @@ taken. It searches only when asked to, because before the first answer all that 
 where the embedding model lies too: that is for servers and many queries, not for a command that asks one. It is the
 first GPU that CUDA_VISIBLE_DEVICES shows.
 
+A FAISS that was built with cuVS (faiss-gpu-cuvs) also links `hnsw` on a GPU, by CAGRA; see `linking`. That is searched
+on the CPU.
+
 Files have the same form whatever built them. A GPU adds up in another order than a CPU, so its lists and candidates
 differ a little; as those are scored again from the stored vectors, scores are the same. What a GPU cannot do, the CPU
 does: where FAISS has no GPU form of a structure, where few rows may be found, and, with one warning, where it fails, as
@@ -82,6 +85,11 @@ def _what_lacks() -> str:
 def builds() -> bool:
     """Whether structures are built on a GPU. Raises what `checked_device` does."""
     return checked_device() != "cpu" and _present()
+
+
+def links_graphs() -> bool:
+    """Whether graphs are linked on a GPU, which takes a FAISS with cuVS. Raises what `checked_device` does."""
+    return builds() and hasattr(load_faiss(), "GpuIndexCagra")
 
 
 def searches() -> bool:
@@ -187,6 +195,27 @@ def built(empty: Callable[[], Any], fill: Callable[[Any], None]) -> Any | None:
         _failed(error)
         return None
     return index
+
+
+def links(vectors: Vectors, degree: int) -> Rows | None:
+    """What CAGRA links each vector with, (rows, degree), nearest first; None where the GPU fails.
+
+    Args:
+        vectors: (rows, dim) of unit length: the nearest are then those with the largest inner products.
+        degree: of the graph.
+    """
+    faiss = load_faiss()
+    config = faiss.GpuIndexCagraConfig()
+    config.graph_degree, config.intermediate_graph_degree = degree, 2 * degree
+    config.store_dataset = False
+    try:
+        index = faiss.GpuIndexCagra(_new_resources(), vectors.shape[1], faiss.METRIC_L2, config)
+        index.train(vectors)
+        found: Rows = faiss.vector_to_array(index.get_knngraph())
+    except RuntimeError as error:
+        _failed(error)
+        return None
+    return found.reshape(len(vectors), -1)
 
 
 def fetched(k: int, allowed: int, rows: int) -> int | None:

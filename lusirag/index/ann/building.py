@@ -10,6 +10,7 @@ import numpy as np
 
 from lusirag.errors import InvalidArgumentError
 from lusirag.index import gpu
+from lusirag.index.ann.linking import assemble, degree_of
 from lusirag.index.engine import load_faiss, reason, too_few
 from lusirag.index.files import FileRecord, write_file
 from lusirag.index.vectors import StoredVectors
@@ -30,7 +31,7 @@ _OPQ_ITERATIONS, _OPQ_POINTS = 10, 1 << 14
 def build(factory: str, vectors: StoredVectors) -> Any | None:
     """A FAISS index of vectors by inner product; None where they are too few to train it.
 
-    A GPU makes it, or finds the centroids of its lists at least, where one is used; see `gpu`.
+    Where a GPU is used it makes it, or finds the centroids of its lists or the links of its nodes; see `gpu`.
 
     Raises:
         InvalidArgumentError: FAISS cannot build such an index, or a GPU is asked for that is not there.
@@ -51,8 +52,13 @@ def build(factory: str, vectors: StoredVectors) -> Any | None:
 
         index = gpu.built(empty, fill)
         if index is None:
-            index = plan
-            fill(index)
+            index, degree = plan, degree_of(plan)
+            links = gpu.links(vectors.take(), degree) if degree is not None and gpu.links_graphs() else None
+            if links is None:
+                fill(index)
+            else:
+                index.train(training)
+                assemble(index, links, vectors, _EF_CONSTRUCTION)
     except RuntimeError as error:
         if too_few(error):
             logger.warning("%s cannot be trained on %d passages; they are searched exactly", factory, len(vectors))
