@@ -2,7 +2,8 @@
 
 Eight adjacent segments become one, the smallest first, where the new one is at least twice as large as each of them: so
 a passage is rewritten only a few times, however large the index grows and however little comes at once. Segments that
-together are nearly as large as one may be become that one.
+together are nearly as large as one may be become that one, and those that wait for a structure are merged before they
+get it.
 """
 
 from __future__ import annotations
