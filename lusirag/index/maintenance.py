@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -116,17 +116,22 @@ class Maintenance:
             thread.join()
 
     def _run(self) -> None:
-        _step_back()
-        while True:
-            with self._mutex:
-                if not self._wanted:
-                    self._thread = None
-                    return
-                self._wanted = False
-            try:
+        try:
+            _step_back()
+            while self._goes_on():
                 self._work()
-            except Exception as error:
-                self._failed(error)
+        except Exception as error:
+            self._failed(error)
+            with self._mutex:
+                self._thread, self._wanted = None, False
+
+    def _goes_on(self) -> bool:
+        """Whether the thread was woken since it last looked; else it ends, and who wakes it next begins another one."""
+        with self._mutex:
+            if not self._wanted:
+                self._thread = None
+            wanted, self._wanted = self._wanted, False
+            return wanted
 
     def _work(self) -> None:
         with staging(self._directory, self._gives_up) as place:
@@ -259,4 +264,5 @@ def _step_back() -> None:
     faiss = load_faiss()
     faiss.omp_set_num_threads(max(1, faiss.omp_get_max_threads() // 2))  # of this thread alone
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+        with suppress(OSError):  # where that is forbidden
+            os.nice(_NICENESS)  # there it is of the thread alone

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -13,9 +14,10 @@ import numpy as np
 import pytest
 from fake_embedder import FakeEmbedder, document, documents
 
-from lusirag.errors import IndexStateError, StorageError
+from lusirag.errors import IndexStateError, MissingDependencyError, StorageError
 from lusirag.index import Index, build, maintenance
 from lusirag.index.ann import kinds, nearest
+from lusirag.index.engine import load_faiss
 from lusirag.index.lock import writer_lock
 from lusirag.index.staging import STAGING_FOLDER
 from lusirag.index.writer import Writer
@@ -294,6 +296,47 @@ def test_an_error_is_told_to_those_who_wait(
     index.wait()
     assert HNSW in structures(index)
     expect_sound(index, expected(documents(range(101))))
+
+
+def test_it_steps_back_behind_those_who_search(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    def state() -> tuple[int, int]:
+        """How many threads FAISS may use, and how nice this one is, where that is a thread's own."""
+        nice = os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) if sys.platform == "linux" else 0
+        return load_faiss().omp_get_max_threads(), nice
+
+    def looked_at(*arguments: Any) -> Any:
+        found.append(state())
+        return original(*arguments)
+
+    original, found = maintenance.write_structure, []
+    monkeypatch.setattr(maintenance, "write_structure", looked_at)
+    threads, nice = before = state()
+    index.add(documents(range(100)))
+    index.wait()
+    assert found == [(max(1, threads // 2), min(nice + 10, 19) if sys.platform == "linux" else 0)]
+    assert state() == before
+    assert HNSW in structures(index)
+
+
+def test_where_that_is_forbidden_it_works_all_the_same(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "nice", refuse, raising=False)
+    index.add(documents(range(100)))
+    index.wait()
+    assert HNSW in structures(index)
+
+
+def test_a_thread_that_cannot_begin_says_so(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise MissingDependencyError("no FAISS")
+
+    monkeypatch.setattr(maintenance, "_step_back", refuse)
+    index.add(documents(range(100)))
+    with pytest.raises(MissingDependencyError, match="no FAISS"):
+        index.wait()
+    monkeypatch.undo()
 
 
 def test_what_a_dead_process_has_left_is_removed(
