@@ -27,7 +27,7 @@ def in_threads(run: Callable[[Item], Result], items: Iterable[Item]) -> list[Res
     items are short, unlike each other, or where the other threads are busy.
     """
     items = list(items)
-    if getattr(_inside, "now", False) or len(items) < 2 or (threads := load_faiss().omp_get_max_threads()) == 1:
+    if getattr(_inside, "now", False) or len(items) < 2 or (threads := thread_count()) == 1:
         return [run(item) for item in items]
     results: list[Result | None] = [None] * len(items)
     left = iter(range(len(items)))
@@ -56,6 +56,11 @@ def in_threads(run: Callable[[Item], Result], items: Iterable[Item]) -> list[Res
         if error is not None:
             raise error
     return cast(list[Result], results)
+
+
+def thread_count() -> int:
+    """In how many threads `in_threads` does things."""
+    return int(load_faiss().omp_get_max_threads())
 
 
 def load_faiss() -> Any:

@@ -266,7 +266,7 @@ def test_segments_filtered_at_once_give_the_same(books: Index, monkeypatch: pyte
     expected = [found(books, where) for where in wheres]
     assert len({tuple(each) for each in expected}) > 3
     monkeypatch.setattr(masks, "_ROWS_WORTH_THREADS", 0)
-    monkeypatch.setattr(masks, "_ROWS_OF_A_PIECE", 8)
+    monkeypatch.setattr(masks, "_FEWEST_ROWS", 8)
     faiss = load_faiss()
     threads = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(4)
@@ -278,11 +278,12 @@ def test_segments_filtered_at_once_give_the_same(books: Index, monkeypatch: pyte
 def test_a_segment_filtered_in_pieces_gives_the_same(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
     index.add([Document(f"d{n}", f"t{n}", metadata={"n": n}) for n in range(100)])
     monkeypatch.setattr(masks, "_ROWS_WORTH_THREADS", 0)
-    for size in (8, 16, 96, 104):
-        monkeypatch.setattr(masks, "_ROWS_OF_A_PIECE", size)
+    for threads, size in ((16, 8), (16, 16), (3, 8), (2, 96), (1, 8)):
+        monkeypatch.setattr(masks, "thread_count", lambda threads=threads: threads)
+        monkeypatch.setattr(masks, "_FEWEST_ROWS", size)
         for least in (0, 37, 99, 100):
-            expected = [n for n in range(least, 100) if n % 3 != size % 3]
-            assert found(index, f"n >= {least} AND n % 3 <> {size} % 3") == expected
+            expected = [n for n in range(least, 100) if n % 3 != threads % 3]
+            assert found(index, f"n >= {least} AND n % 3 <> {threads} % 3 AND {size} = {size}") == expected
 
 
 def test_threads_filter_at_once(books: Index) -> None:
