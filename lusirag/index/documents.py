@@ -72,7 +72,7 @@ class Documents:
         if (self._reader.num_record_batches == 0) != (rows == 0):
             raise ValueError(f"it should hold {rows} rows")
         self._rows = rows
-        # NOTE: some 9 kB a batch once it was needed, a hundredth of what the vectors of its passages take.
+        # NOTE: some 9 kB a batch once it was needed; the vectors of its passages take megabytes.
         self._read: list[_Passages | None] = [None] * self._reader.num_record_batches
         self._whole: dict[tuple[str, str | None], pa.ChunkedArray] = {}
         self.recent_filters: Recent[Hashable, Bitmap] = Recent(_KEPT_FILTERS)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from lusirag.errors import IndexStateError
 from lusirag.index.maintenance import Maintenance
@@ -40,11 +39,6 @@ class State:
         return self._current
 
     @property
-    def directory(self) -> Path:
-        """The index directory."""
-        return self.snapshot.directory
-
-    @property
     def in_background(self) -> bool:
         """Whether larger merges and structures are left to a thread of their own."""
         return self._maintenance is not None
@@ -58,11 +52,10 @@ class State:
             StorageError: the directory cannot be written.
         """
         if self._read_only:
-            raise IndexStateError(
-                f"index {self.directory} was opened with read_only=True; open it without to change it"
-            )
+            directory = self.snapshot.directory
+            raise IndexStateError(f"index {directory} was opened with read_only=True; open it without to change it")
         with self._changing:
-            with writing(self.directory, self.snapshot) as writer:
+            with writing(self.snapshot.directory, self.snapshot) as writer:
                 writer.in_background = self.in_background
                 try:
                     yield writer

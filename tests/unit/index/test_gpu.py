@@ -15,7 +15,6 @@ from fake_embedder import FakeEmbedder, documents, vectors_of
 from lusirag.cli.recall import recall_in_words
 from lusirag.errors import InvalidArgumentError
 from lusirag.index import Index, gpu, scan, verify_index
-from lusirag.index.ann import kinds, nearest
 from lusirag.index.ann.building import build
 from lusirag.index.tombstones import to_bitmap
 from lusirag.index.vectors import StoredVectors
@@ -70,17 +69,10 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> StandIn:
 
 
 @pytest.fixture(autouse=True)
-def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(kinds, "SMALLEST_SEGMENT", 300)
-    monkeypatch.setattr(nearest, "EXACT_ROWS", 40)
+def small(small_on_one_thread: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(scan, "LARGE_FOR_CPU", 1)
-    monkeypatch.setattr(gpu._Warned, "failed", False)
-    monkeypatch.delenv(gpu.VARIABLE, raising=False)
     gpu._resources.cache_clear()
-    threads = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1)
     yield
-    faiss.omp_set_num_threads(threads)
     gpu._resources.cache_clear()
 
 

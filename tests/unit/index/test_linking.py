@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import pytest
 from fake_embedder import FakeEmbedder, documents, vectors_of
 
 from lusirag.index import Index, gpu, verify_index
-from lusirag.index.ann import kinds, linking, nearest
+from lusirag.index.ann import linking
 from lusirag.index.ann.building import build
 from lusirag.index.ann.linking import assemble, degree_of
 from lusirag.index.vectors import StoredVectors
@@ -29,16 +28,8 @@ needs_cuvs = pytest.mark.skipif(
 
 
 @pytest.fixture(autouse=True)
-def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def small(small_on_one_thread: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(linking, "_ROWS_AT_ONCE", 1000)
-    monkeypatch.setattr(kinds, "SMALLEST_SEGMENT", 300)
-    monkeypatch.setattr(nearest, "EXACT_ROWS", 40)
-    monkeypatch.setattr(gpu._Warned, "failed", False)
-    monkeypatch.delenv(gpu.VARIABLE, raising=False)
-    threads = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1)
-    yield
-    faiss.omp_set_num_threads(threads)
 
 
 def texts(rows: int) -> Vectors:
