@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from lusirag.index import flat, gpu
 from lusirag.index.ann.building import build, write_index
@@ -86,14 +87,21 @@ def environment() -> dict[str, Any]:
     }
 
 
-def made_up(count: int, *, seed: int) -> Vectors:
+def made_up(count: int, *, seed: int, topics: int = TOPICS) -> Vectors:
     """Unit vectors (count, DIMENSION) around topics."""
-    topics = np.random.default_rng(12345).standard_normal((TOPICS, DIMENSION), dtype=np.float32)
+    centres = np.random.default_rng(12345).standard_normal((topics, DIMENSION), dtype=np.float32)
     random = np.random.default_rng(seed)
     vectors = random.standard_normal((count, DIMENSION), dtype=np.float32)
-    vectors += topics[random.integers(0, TOPICS, count)]
+    vectors += centres[random.integers(0, topics, count)]
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors
+
+
+def topics_of(count: int, *, seed: int, topics: int = TOPICS) -> npt.NDArray[np.int64]:
+    """The topic (count,) of each of them."""
+    random = np.random.default_rng(seed)
+    random.standard_normal((count, DIMENSION), dtype=np.float32)
+    return random.integers(0, topics, count)
 
 
 def compare(kind: str, segments: Sequence[flat.Candidates], queries: Vectors, folder: Path) -> dict[str, Any]:
@@ -119,7 +127,7 @@ def compare(kind: str, segments: Sequence[flat.Candidates], queries: Vectors, fo
             taken[label] = time.perf_counter() - started
         tell("build_seconds", with_ratio(taken))
         structures = [
-            written(folder, number, str(name), index, part.rows)
+            written(folder, number, str(name), index, part.vectors)
             for number, (name, index, part) in enumerate(zip(names, built["gpu"], segments, strict=True))
         ]
     answers = {label: search(device, segments, structures, queries, tell, label) for label, device in devices.items()}
@@ -144,10 +152,10 @@ def compare(kind: str, segments: Sequence[flat.Candidates], queries: Vectors, fo
     return figures
 
 
-def written(folder: Path, number: int, name: str, index: Any, rows: int) -> Callable[[], StoredStructure]:
+def written(folder: Path, number: int, name: str, index: Any, vectors: StoredVectors) -> Callable[[], StoredStructure]:
     """Write a structure as an index does; return what opens it."""
     record = write_index(folder, f"{number}.faiss", index)
-    return lambda: StoredStructure(folder, record, name, rows, DIMENSION)
+    return lambda: StoredStructure(folder, record, name, vectors)
 
 
 def search(

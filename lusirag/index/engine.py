@@ -100,7 +100,7 @@ def scalar_index(
         ranges: lowest and step, (dim,) each, for uint8.
     """
     faiss = load_faiss()
-    rows, dimension = codes.shape
+    dimension = codes.shape[1]
     kinds = faiss.ScalarQuantizer
     kind = kinds.QT_fp16 if ranges is None else kinds.QT_8bit
     index = faiss.IndexScalarQuantizer(dimension, kind, faiss.METRIC_INNER_PRODUCT)
@@ -110,9 +110,15 @@ def scalar_index(
         trained = np.concatenate([lowest - step / 2, 255 * step]).astype(np.float32)
         faiss.copy_array_to_vector(trained, index.sq.trained)
         index.is_trained = True
+    use_codes(index, codes)
+    return index
+
+
+def use_codes(index: Any, codes: npt.NDArray[Any]) -> None:
+    """Give an empty index that FAISS keeps codes in those that lie elsewhere, (rows, ...); they must outlive it."""
+    faiss = load_faiss()
     content = codes.reshape(-1).view(np.uint8)
     # NOTE: FAISS's Python has no name for "no owner"; that of an empty vector is one.
     nobody = faiss.MaybeOwnedVectorUInt8().owner
     index.codes = faiss.MaybeOwnedVectorUInt8.create_view(faiss.swig_ptr(content), content.size, nobody)
-    index.ntotal = rows
-    return index
+    index.ntotal = len(codes)

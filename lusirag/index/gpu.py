@@ -10,8 +10,7 @@ taken. It searches only when asked to, because before the first answer all that 
 where the embedding model lies too: that is for servers and many queries, not for a command that asks one. It is the
 first GPU that CUDA_VISIBLE_DEVICES shows.
 
-A FAISS that was built with cuVS (faiss-gpu-cuvs) also links `hnsw` on a GPU, by CAGRA; see `linking`. That is searched
-on the CPU.
+A FAISS that was built with cuVS (faiss-gpu-cuvs) also links `hnsw` on a GPU, and searches it there; see `cagra`.
 
 Files have the same form whatever built them. A GPU adds up in another order than a CPU, so its lists and candidates
 differ a little; as those are scored again from the stored vectors, scores are the same. What a GPU cannot do, the CPU
@@ -87,11 +86,6 @@ def builds() -> bool:
     return checked_device() != "cpu" and _present()
 
 
-def links_graphs() -> bool:
-    """Whether graphs are linked on a GPU, which takes a FAISS with cuVS. Raises what `checked_device` does."""
-    return builds() and hasattr(load_faiss(), "GpuIndexCagra")
-
-
 def searches() -> bool:
     """Whether searching takes place on a GPU, where it can. Raises what `checked_device` does."""
     return checked_device() == "gpu"
@@ -102,7 +96,13 @@ def _present() -> bool:
 
 
 class Resident:
-    """A FAISS index in the memory of a GPU, for as long as this object lives. Threads that search it take turns."""
+    """A FAISS index in the memory of a GPU, for as long as this object lives. Threads that search it take turns.
+
+    Attributes:
+        most: neighbours of a query that it can find.
+    """
+
+    most = MOST
 
     def __init__(self, index: Any) -> None:
         self.index = index
@@ -111,10 +111,13 @@ class Resident:
         """Scores and rows (n, m) from large to small, as FAISS's `search`; None where the GPU fails."""
         with _lock:
             try:
-                found: tuple[Vectors, Rows] = self.index.search(queries, m, params=parameters)
+                return self._found(queries, m, parameters)
             except RuntimeError as error:
-                _failed(error)
+                failed(error)
                 return None
+
+    def _found(self, queries: Vectors, m: int, parameters: Any) -> tuple[Vectors, Rows]:
+        found: tuple[Vectors, Rows] = self.index.search(queries, m, params=parameters)
         return found
 
     def __del__(self, lock: Any = _lock) -> None:
@@ -126,7 +129,7 @@ def resident_lists(index: Any) -> Resident | None:
     """A copy of an IVF index on the GPU; None where it has no form there or does not fit."""
     if not _has_form(index):
         return None
-    return _resident(lambda: _copied(_resources(), index))
+    return resident(lambda: Resident(_copied(resources(), index)))
 
 
 def resident_flat(dimension: int, blocks: Iterable[Vectors]) -> Resident | None:
@@ -137,22 +140,23 @@ def resident_flat(dimension: int, blocks: Iterable[Vectors]) -> Resident | None:
         blocks: the vectors, (rows, dim) each.
     """
 
-    def copied() -> Any:
+    def copied() -> Resident:
         faiss = load_faiss()
-        index = _copied(_resources(), faiss.IndexFlatIP(dimension))
+        index = _copied(resources(), faiss.IndexFlatIP(dimension))
         for block in blocks:
             index.add(block)
-        return index
+        return Resident(index)
 
-    return _resident(copied)
+    return resident(copied)
 
 
-def _resident(make: Callable[[], Any]) -> Resident | None:
+def resident(make: Callable[[], Resident]) -> Resident | None:
+    """What `make` copies to the GPU; None where the GPU fails."""
     with _lock:
         try:
-            return Resident(make())
+            return make()
         except RuntimeError as error:
-            _failed(error)
+            failed(error)
             return None
 
 
@@ -179,53 +183,32 @@ def built(empty: Callable[[], Any], fill: Callable[[Any], None]) -> Any | None:
     if lists is None:
         return None
     try:
-        resources = _new_resources()  # its memory is free again at the end
+        own = new_resources()  # its memory is free again at the end
         if _has_form(index):
-            on_gpu = _copied(resources, index)
+            on_gpu = _copied(own, index)
             fill(on_gpu)
             return faiss.index_gpu_to_cpu(on_gpu)
         # NOTE: FAISS holds a bare pointer to it.
-        assigner = _copied(resources, faiss.IndexFlat(lists.d, lists.metric_type))
+        assigner = _copied(own, faiss.IndexFlat(lists.d, lists.metric_type))
         lists.clustering_index = assigner
         fill(index)
         lists.clustering_index = None
     except RuntimeError as error:
         if too_few(error):
             raise
-        _failed(error)
+        failed(error)
         return None
     return index
 
 
-def links(vectors: Vectors, degree: int) -> Rows | None:
-    """What CAGRA links each vector with, (rows, degree), nearest first; None where the GPU fails.
-
-    Args:
-        vectors: (rows, dim) of unit length: the nearest are then those with the largest inner products.
-        degree: of the graph.
-    """
-    faiss = load_faiss()
-    config = faiss.GpuIndexCagraConfig()
-    config.graph_degree, config.intermediate_graph_degree = degree, 2 * degree
-    config.store_dataset = False
-    try:
-        index = faiss.GpuIndexCagra(_new_resources(), vectors.shape[1], faiss.METRIC_L2, config)
-        index.train(vectors)
-        found: Rows = faiss.vector_to_array(index.get_knngraph())
-    except RuntimeError as error:
-        _failed(error)
-        return None
-    return found.reshape(len(vectors), -1)
-
-
-def fetched(k: int, allowed: int, rows: int) -> int | None:
-    """How many of `rows` to fetch to have k among those `allowed`, if these lie evenly; None where a GPU cannot.
+def fetched(k: int, allowed: int, rows: int, most: int = MOST) -> int | None:
+    """How many of `rows` to fetch to have k among those `allowed`, if these lie evenly; None if more than `most`.
 
     A GPU knows no filters: what may not be found is left out afterwards.
     """
     wanted = k if allowed == rows else math.ceil(_MARGIN * k * rows / max(allowed, 1)) + _SPARE
     wanted = min(wanted, rows)
-    return wanted if wanted <= MOST else None
+    return wanted if wanted <= most else None
 
 
 def among(allowed: Bitmap, scores: Vectors, rows: Rows, k: int) -> tuple[Vectors, Rows]:
@@ -254,18 +237,21 @@ def _copied(resources: Any, index: Any) -> Any:
     return load_faiss().index_cpu_to_gpu(resources, 0, index)
 
 
-def _new_resources() -> Any:
-    resources = load_faiss().StandardGpuResources()
-    resources.setTempMemory(_TEMPORARY_BYTES)
-    return resources
+def new_resources() -> Any:
+    """Memory of a GPU for FAISS to work in."""
+    found = load_faiss().StandardGpuResources()
+    found.setTempMemory(_TEMPORARY_BYTES)
+    return found
 
 
 @cache
-def _resources() -> Any:
-    return _new_resources()
+def resources() -> Any:
+    """That of all that is searched."""
+    return new_resources()
 
 
-def _failed(error: RuntimeError) -> None:
+def failed(error: RuntimeError) -> None:
+    """Say once in a process that the GPU failed."""
     if not _Warned.failed:
         _Warned.failed = True
         logger.warning("FAISS could not use the GPU, and uses the CPU instead: %s", reason(error))

@@ -272,7 +272,7 @@ def open_segment(directory: Path, record: SegmentRecord, dimension: int) -> Segm
         deleted = _checked(directory, record, tombstones.name, lambda: read_tombstones(path, record.rows))
     structure = None
     if record.structure is not None:
-        structure = _checked(directory, record, "ann.faiss", lambda: _map_structure(directory, record, dimension))
+        structure = _checked(directory, record, "ann.faiss", lambda: _map_structure(directory, record, vectors))
     lexical = None
     # NOTE: mapped now, though read when needed: later a writer may have removed the names.
     if any(file.path.endswith(f"/{POSTINGS_FILE}") for file in record.files):
@@ -309,9 +309,9 @@ def _checked_batch(reader: pa.RecordBatchFileReader, schema: pa.Schema, rows: in
     return batch
 
 
-def _map_structure(directory: Path, record: SegmentRecord, dimension: int) -> StoredStructure:
+def _map_structure(directory: Path, record: SegmentRecord, vectors: StoredVectors) -> StoredStructure:
     (file,) = (file for file in record.files if is_structure(file.path))
-    return StoredStructure(directory, file, str(record.structure), record.rows, dimension)
+    return StoredStructure(directory, file, str(record.structure), vectors)
 
 
 def map_vectors(folder: Path, rows: int, dimension: int) -> StoredVectors:

@@ -84,6 +84,16 @@ class StoredVectors:
         values += self.ranges.lowest
         return values
 
+    def halves(self) -> npt.NDArray[np.float16]:
+        """All of them in float16, (rows, dim); a copy unless they are stored so."""
+        if self.codes.dtype == np.float16:
+            return self.codes
+        found = np.empty(self.codes.shape, dtype=np.float16)
+        for start in range(0, len(self), _ROWS_AT_ONCE):
+            part = slice(start, start + _ROWS_AT_ONCE)
+            found[part] = self.take(part)
+        return found
+
     def first_damaged(self) -> int | None:
         """The first row whose vector is not finite or not of unit length, None where there is none."""
         tolerance = _LENGTH_TOLERANCE if self.ranges is None else _LENGTH_TOLERANCE_8_BITS

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lusirag.errors import InvalidArgumentError
-from lusirag.index import gpu
+from lusirag.index import cagra, gpu
 from lusirag.index.ann.linking import assemble, degree_of
 from lusirag.index.engine import load_faiss, reason, too_few
 from lusirag.index.files import FileRecord, write_file
+from lusirag.index.scan import largest_inner_products
+from lusirag.index.tombstones import to_bitmap
 from lusirag.index.vectors import StoredVectors
 from lusirag.types import Vectors
 
@@ -26,12 +29,15 @@ _ADDED_AT_ONCE = 1 << 15
 # 40 more passages stay that no search finds, however wide it is.
 _EF_CONSTRUCTION = 80
 _OPQ_ITERATIONS, _OPQ_POINTS = 10, 1 << 14
+# Links that a GPU has found are used if they lead to at least that share of the ten nearest of so many passages, or to
+# others whose inner product is less by no more than that.
+_SAMPLE, _SAMPLED_NEAREST, _LEAST_FOUND, _NEAR = 200, 10, 0.8, 0.01
 
 
 def build(factory: str, vectors: StoredVectors) -> Any | None:
     """A FAISS index of vectors by inner product; None where they are too few to train it.
 
-    Where a GPU is used it makes it, or finds the centroids of its lists or the links of its nodes; see `gpu`.
+    Where a GPU is used it makes it, or finds the centroids of its lists or the links of its nodes; see `gpu`, `cagra`.
 
     Raises:
         InvalidArgumentError: FAISS cannot build such an index, or a GPU is asked for that is not there.
@@ -50,15 +56,9 @@ def build(factory: str, vectors: StoredVectors) -> Any | None:
         def fill(index: Any) -> None:
             _fill(index, training, vectors)
 
-        index = gpu.built(empty, fill)
+        index = gpu.built(empty, fill) or _linked_on_gpu(empty, training, vectors)
         if index is None:
-            index, degree = plan, degree_of(plan)
-            links = gpu.links(vectors.take(), degree) if degree is not None and gpu.links_graphs() else None
-            if links is None:
-                fill(index)
-            else:
-                index.train(training)
-                assemble(index, links, vectors, _EF_CONSTRUCTION)
+            fill(index := plan)
     except RuntimeError as error:
         if too_few(error):
             logger.warning("%s cannot be trained on %d passages; they are searched exactly", factory, len(vectors))
@@ -117,6 +117,36 @@ def _fill(index: Any, training: Vectors, vectors: StoredVectors) -> None:
     at_once = len(vectors) if whole else _ADDED_AT_ONCE
     for start in range(0, len(vectors), at_once):
         index.add(vectors.take(slice(start, start + at_once)))
+
+
+def _linked_on_gpu(empty: Callable[[], Any], training: Vectors, vectors: StoredVectors) -> Any | None:
+    """An index whose links a GPU has found; None where none is used, it fails, or its links do not lead everywhere."""
+    index = empty()
+    degree = degree_of(index)
+    if degree is None or not cagra.links_graphs() or (links := cagra.links(vectors.halves(), degree)) is None:
+        return None
+    index.train(training)
+    assemble(index, links, vectors, _EF_CONSTRUCTION)
+    found = _found(index, vectors)
+    if found < _LEAST_FOUND:
+        logger.warning(
+            "the links that the GPU found lead to %.0f %% of what is near; the CPU links instead", 100 * found
+        )
+        return None
+    return index
+
+
+def _found(index: Any, vectors: StoredVectors) -> float:
+    """Of some passages, the share of their nearest that an HNSW index finds."""
+    rows = len(vectors)
+    sample = np.sort(np.random.default_rng(0).choice(rows, min(rows, _SAMPLE), replace=False))
+    queries, k = vectors.take(sample), min(rows, _SAMPLED_NEAREST)
+    every = to_bitmap(np.ones(rows, dtype=np.bool_))
+    # Where a GPU does that, its copy of the vectors goes with the object.
+    scores, _ = largest_inner_products(queries, StoredVectors(vectors.codes, vectors.ranges), k, every)
+    _, found = index.search(queries, k, params=load_faiss().SearchParametersHNSW(efSearch=_EF_CONSTRUCTION))
+    products = np.einsum("qd,qkd->qk", queries, vectors.take(found.ravel()).reshape(*found.shape, -1))
+    return float(np.mean((found >= 0) & (products > scores[:, -1:] - _NEAR)))
 
 
 def _core(faiss: Any, index: Any) -> Any:

@@ -1,4 +1,6 @@
-"""HNSW over links that a GPU has found: cuVS's CAGRA gives the lowest level, the few nodes above are linked here.
+"""HNSW and links of one level: those that a GPU has found become its lowest level, and its lowest level goes to a GPU.
+
+cuVS's CAGRA finds links of all nodes; the few above the lowest level are linked here.
 
 FAISS has a class for CAGRA's graph on a CPU, IndexHNSWCagra, which begins each search at nodes drawn at random, so that
 the same query finds now this and now that. What is put together here is an ordinary HNSW index: the same file, and the
@@ -10,6 +12,7 @@ and Yashunin 2018 for the levels.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -70,6 +73,26 @@ def assemble(index: Any, links: Links, vectors: StoredVectors, ef_construction: 
         _write(places, offsets[upper[nodes]] + hnsw.cum_nb_neighbors(level + 1), mine)
     hnsw.entry_point = int(upper[above.hnsw.entry_point])
     hnsw.max_level = int(above.hnsw.max_level) + 1
+
+
+def lowest_level(index: Any) -> Iterator[npt.NDArray[np.int32]]:
+    """What each node of an index is linked with in the lowest level, (rows, degree), some nodes at a time.
+
+    Where a node has fewer links there are random ones: each place takes a node.
+
+    Args:
+        index: of a kind that has a `degree_of`.
+    """
+    faiss = load_faiss()
+    hnsw = faiss.downcast_index(index).hnsw
+    offsets = faiss.vector_to_array(hnsw.offsets).astype(np.int64)[:-1]
+    places, width = _view(hnsw), np.arange(hnsw.nb_neighbors(0))
+    random = np.random.default_rng(0)
+    for start in range(0, len(offsets), _ROWS_AT_ONCE):
+        found = places[offsets[start : start + _ROWS_AT_ONCE, None] + width]
+        none = np.cumsum(found < 0, axis=1) > 0
+        found[none] = random.integers(0, len(offsets), int(none.sum()), dtype=np.int32)
+        yield found
 
 
 def _linked(

@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lusirag.index import gpu
+from lusirag.index import cagra, gpu
+from lusirag.index.ann.linking import degree_of, lowest_level
 from lusirag.index.ann.records import SearchSettings
 from lusirag.index.engine import in_threads, load_faiss, reason
 from lusirag.index.files import FileRecord, damaged, is_unaltered
 from lusirag.index.tombstones import Bitmap
+from lusirag.index.vectors import StoredVectors
 from lusirag.types import Vectors
 
 Rows = npt.NDArray[np.int64]
@@ -35,14 +37,15 @@ class StoredStructure:
         directory: the index directory.
         record: the file.
         factory: its factory string.
-        rows, dimension: of the vectors in it.
+        vectors: what it was built from.
     """
 
-    def __init__(self, directory: Path, record: FileRecord, factory: str, rows: int, dimension: int) -> None:
+    def __init__(self, directory: Path, record: FileRecord, factory: str, vectors: StoredVectors) -> None:
         self.factory = factory
         self._directory = directory
         self._record = record
-        self._rows, self._dimension = rows, dimension
+        self._vectors = vectors
+        self._rows = len(vectors)
         self._bytes = np.memmap(directory / record.path, dtype=np.uint8, mode="r")
         self._lock = threading.Lock()
         self._index: Any = None
@@ -80,15 +83,23 @@ class StoredStructure:
                 index = faiss.read_index(reader)
             except RuntimeError as error:
                 raise damaged(self._directory, f"{self._record.path} cannot be read: {reason(error)}") from error
-            if (index.ntotal, index.d) != (self._rows, self._dimension):
+            if (index.ntotal, index.d) != (self._rows, self._vectors.dimension):
                 raise damaged(
                     self._directory, f"{self._record.path} holds {index.ntotal} vectors of {index.d} dimensions"
                 )
             self._sign = 1 if index.metric_type == faiss.METRIC_INNER_PRODUCT else -1
             if gpu.searches():
-                self._resident = gpu.resident_lists(index)
+                self._resident = self._copied(index)
             self._lists = _plain_lists(index)
             self._index = index
+
+    def _copied(self, index: Any) -> gpu.Resident | None:
+        degree = degree_of(index)
+        if degree is None:
+            return gpu.resident_lists(index)
+        if not cagra.searches_graphs():
+            return None
+        return cagra.resident_graph(self._vectors.halves(), degree, lowest_level(index))
 
     def candidates_for(self, k: int, settings: SearchSettings) -> int:
         """How many candidates must be scored again to find k hits."""
@@ -128,17 +139,26 @@ class StoredStructure:
         search = self._search
         if not self.factory.startswith("HNSW"):  # of which each query is searched for by itself in any company
             search = self._search_lists if self._lists is not None else self._search_each
-        resident = self._resident
-        if resident is None or settings.nprobe * self._rows > gpu.MOST * count:
+        resident, wider = self._resident, self._parameters_on_gpu(settings, self._rows / max(count, 1))
+        if resident is None or wider is None:
             return on_cpu
-        wider = _parameters(faiss, self._index, settings, self._rows / max(count, 1), None)
 
         def find_on_gpu(queries: Vectors, m: int) -> tuple[Vectors, Rows]:
-            fetched = gpu.fetched(m, count, self._rows)
+            fetched = gpu.fetched(m, count, self._rows, resident.most)
             found = None if fetched is None else resident.search(queries, fetched, wider)
             return on_cpu(queries, m) if found is None else gpu.among(allowed, found[0] * self._sign, found[1], m)
 
         return find_on_gpu
+
+    def _parameters_on_gpu(self, settings: SearchSettings, factor: float) -> Any | None:
+        """What `Resident.search` takes; None where a GPU cannot look so hard, or does not search."""
+        if self._resident is None:
+            return None
+        if isinstance(self._resident, cagra.Graph):
+            return ef if (ef := round(settings.ef_search * factor)) <= cagra.MOST else None
+        if settings.nprobe * factor > gpu.MOST:
+            return None
+        return _parameters(load_faiss(), self._index, settings, factor, None)
 
     def _search(self, queries: Vectors, m: int, parameters: Any) -> tuple[Any, Rows]:
         if self._selects:

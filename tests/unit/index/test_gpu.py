@@ -11,6 +11,7 @@ import faiss
 import numpy as np
 import pytest
 from fake_embedder import FakeEmbedder, documents, vectors_of
+from topics import clustered
 
 from lusirag.cli.recall import recall_in_words
 from lusirag.errors import InvalidArgumentError
@@ -18,7 +19,7 @@ from lusirag.index import Index, gpu, scan, verify_index
 from lusirag.index.ann.building import build
 from lusirag.index.tombstones import to_bitmap
 from lusirag.index.vectors import StoredVectors
-from lusirag.types import Hit, Vectors
+from lusirag.types import Hit
 
 ROWS = 1500
 QUERIES = [f"query {number}" for number in range(40)]
@@ -58,6 +59,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> StandIn:
     monkeypatch.setattr(faiss, "StandardGpuResources", lambda: found, raising=False)
     monkeypatch.setattr(faiss, "index_cpu_to_gpu", found.copy, raising=False)
     monkeypatch.setattr(faiss, "index_gpu_to_cpu", faiss.clone_index, raising=False)
+    monkeypatch.delattr(faiss, "GpuIndexCagra", raising=False)
     search = gpu.Resident.search
 
     def counted(self: gpu.Resident, *arguments: Any) -> Any:
@@ -71,9 +73,9 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> StandIn:
 @pytest.fixture(autouse=True)
 def small(small_on_one_thread: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(scan, "LARGE_FOR_CPU", 1)
-    gpu._resources.cache_clear()
+    gpu.resources.cache_clear()
     yield
-    gpu._resources.cache_clear()
+    gpu.resources.cache_clear()
 
 
 def set_device(monkeypatch: pytest.MonkeyPatch, device: str) -> None:
@@ -262,14 +264,6 @@ def test_a_search_that_fails_on_the_gpu_is_done_by_the_cpu(stand_in: StandIn, mo
     _, rows = scan.largest_inner_products(queries, vectors, 5, every)
     assert stand_in.searched == 1
     assert rows.tolist() == expected.tolist()
-
-
-def clustered(rows: int, seed: int = 0) -> Vectors:
-    """Unit vectors (rows, 64) around 200 centres."""
-    random = np.random.default_rng(seed)
-    centres = np.random.default_rng(99).standard_normal((200, 64), dtype=np.float32)
-    vectors = centres[random.integers(0, 200, rows)] + 0.7 * random.standard_normal((rows, 64), dtype=np.float32)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 @needs_gpu

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import logging
-from pathlib import Path
 from typing import Any
 
 import faiss
 import numpy as np
 import numpy.typing as npt
 import pytest
-from fake_embedder import FakeEmbedder, documents, vectors_of
+from fake_embedder import vectors_of
+from topics import neighbours, recall
 
-from lusirag.index import Index, gpu, verify_index
 from lusirag.index.ann import linking
-from lusirag.index.ann.building import build
-from lusirag.index.ann.linking import assemble, degree_of
+from lusirag.index.ann.linking import assemble, degree_of, lowest_level
 from lusirag.index.vectors import StoredVectors
 from lusirag.types import Vectors
 
 ROWS, DEGREE = 3000, 64
 HNSW = "HNSW32,SQ8"
-needs_cuvs = pytest.mark.skipif(
-    faiss.get_num_gpus() == 0 or not hasattr(faiss, "GpuIndexCagra"),
-    reason="FAISS has no NVIDIA GPU here, or no cuVS",
-)
 
 
 @pytest.fixture(autouse=True)
@@ -36,27 +29,11 @@ def texts(rows: int) -> Vectors:
     return vectors_of([f"text {number}" for number in range(rows)])
 
 
-def neighbours(vectors: Vectors, degree: int) -> npt.NDArray[np.int64]:
-    """Of each vector the nearest others."""
-    flat = faiss.IndexFlatIP(vectors.shape[1])
-    flat.add(vectors)
-    found: npt.NDArray[np.int64] = flat.search(vectors, degree + 1)[1]
-    return found[:, 1:]
-
-
 def put_together(factory: str, vectors: Vectors, links: npt.NDArray[np.int64]) -> Any:
     index = faiss.index_factory(vectors.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
     index.train(vectors)
     assemble(index, links, StoredVectors(vectors.astype(np.float16)), 80)
     return index
-
-
-def recall(index: Any, vectors: Vectors, queries: Vectors) -> float:
-    flat = faiss.IndexFlatIP(vectors.shape[1])
-    flat.add(vectors)
-    wanted = flat.search(queries, 10)[1]
-    found = index.search(queries, 10, params=faiss.SearchParametersHNSW(efSearch=200))[1]
-    return float(np.mean([len(set(a) & set(b)) / 10 for a, b in zip(found.tolist(), wanted.tolist(), strict=True)]))
 
 
 @pytest.mark.parametrize("factory", ["HNSW32,Flat", HNSW, "HNSW16,SQfp16", "HNSW8,SQ6"])
@@ -116,85 +93,27 @@ def test_others_are_not_put_together(factory: str) -> None:
     assert degree_of(faiss.index_factory(16, factory, faiss.METRIC_INNER_PRODUCT)) is None
 
 
-class Cagra:
-    """FAISS's names for cuVS's graph, here of the nearest neighbours, which a CPU finds."""
-
-    def __init__(self) -> None:
-        self.trained: list[Vectors] = []
-        self.error: str | None = None
-
-    def index(self, resources: Any, dimension: int, metric: int, config: Any) -> Any:
-        assert (resources, metric, config.store_dataset) == ("resources", faiss.METRIC_L2, False)
-        assert config.intermediate_graph_degree == 2 * config.graph_degree
-        owner = self
-
-        class GpuIndexCagra:
-            def train(self, vectors: Vectors) -> None:
-                if owner.error:
-                    raise RuntimeError(owner.error)
-                assert (vectors.dtype, vectors.shape[1]) == (np.float32, dimension)
-                owner.trained.append(vectors)
-
-            def get_knngraph(self) -> Any:
-                found = faiss.Int64Vector()
-                faiss.copy_array_to_vector(neighbours(owner.trained[-1], config.graph_degree).ravel(), found)
-                return found
-
-        return GpuIndexCagra()
-
-
-@pytest.fixture
-def cagra(monkeypatch: pytest.MonkeyPatch) -> Cagra:
-    found = Cagra()
-    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 1)
-    monkeypatch.setattr(gpu, "_new_resources", lambda: "resources")
-    monkeypatch.setattr(faiss, "GpuIndexCagraConfig", type("Config", (), {}), raising=False)
-    monkeypatch.setattr(faiss, "GpuIndexCagra", found.index, raising=False)
-    return found
-
-
-def test_an_index_is_linked_on_a_gpu_and_searched_on_the_cpu(tmp_path: Path, cagra: Cagra) -> None:
-    path = tmp_path / "index"
-    with Index.create(path, FakeEmbedder(), ann="hnsw", identify_languages=False) as index:
-        index.add(documents(range(ROWS)))
-        assert index.info()["ann"]["structures"] == {HNSW: 1}
-        (vectors,) = cagra.trained
-        assert len(vectors) == ROWS
-        np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-3)
-        assert index.measure_recall(sample=50).worst > 0.95
-        found = index.search_many([f"query {number}" for number in range(20)], k=10)
-        some = index.search("query 1", k=10, where={"id": {"$in": [f"d{number}" for number in range(0, ROWS, 2)]}})
-        assert len(some) == 10
-        assert all(int(hit.id[1:]) % 2 == 0 for hit in some)
-    assert verify_index(path).ok
-    with Index.open(path, FakeEmbedder(), read_only=True) as again:
-        assert again.search_many([f"query {number}" for number in range(20)], k=10) == found
-        assert [again.search(f"query {number}", k=10) for number in range(20)] == found
-
-
-def test_where_the_gpu_fails_the_cpu_links(cagra: Cagra, caplog: pytest.LogCaptureFixture) -> None:
-    cagra.error = "Error: 'err == cudaSuccess' failed: out of memory"
-    with caplog.at_level(logging.WARNING):
-        index = build(HNSW, StoredVectors(texts(ROWS)))
-    assert "out of memory" in caplog.text
-    assert recall(index, texts(ROWS), vectors_of(["a", "b", "c"])) > 0.9
-    assert not cagra.trained
-
-
-def test_the_cpu_links_where_it_is_told_to_or_faiss_has_no_cuvs(cagra: Cagra, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(gpu.VARIABLE, "cpu")
-    assert build(HNSW, StoredVectors(texts(ROWS))).ntotal == ROWS
-    monkeypatch.delenv(gpu.VARIABLE)
-    assert build("HNSW32,PQ4", StoredVectors(texts(ROWS))).ntotal == ROWS
-    monkeypatch.delattr(faiss, "GpuIndexCagra")
-    assert build(HNSW, StoredVectors(texts(ROWS))).ntotal == ROWS
-    assert not cagra.trained
-
-
-@needs_cuvs
-def test_cagra_itself() -> None:
-    vectors, queries = texts(20_000), vectors_of([f"query {number}" for number in range(100)])
-    links = gpu.links(vectors, DEGREE)
-    assert links is not None
-    assert links.shape == (20_000, DEGREE)
-    assert recall(put_together(HNSW, vectors, links), vectors, queries) > 0.95
+@pytest.mark.parametrize("factory", ["HNSW32,Flat", HNSW])
+def test_every_place_of_the_lowest_level_takes_a_node(factory: str) -> None:
+    vectors = texts(ROWS)
+    index = faiss.index_factory(vectors.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
+    index.train(vectors)
+    index.add(vectors)
+    blocks = list(lowest_level(index))
+    assert [len(block) for block in blocks] == [1000, 1000, 1000]
+    links = np.concatenate(blocks)
+    assert links.dtype == np.int32
+    assert links.shape == (ROWS, DEGREE)
+    assert links.min() >= 0
+    assert links.max() < ROWS
+    offsets = faiss.vector_to_array(index.hnsw.offsets).astype(int)
+    places = faiss.rev_swig_ptr(index.hnsw.neighbors.data(), index.hnsw.neighbors.size())
+    random = []
+    for node in range(ROWS):
+        mine = places[offsets[node] : offsets[node] + DEGREE]
+        count = int((mine >= 0).sum())
+        np.testing.assert_array_equal(links[node, :count], mine[:count])
+        random += links[node, count:].tolist()
+    assert len(random) > ROWS
+    assert len(set(random)) > ROWS / 2
+    np.testing.assert_array_equal(np.concatenate(list(lowest_level(index))), links)
