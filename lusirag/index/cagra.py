@@ -35,18 +35,14 @@ _LEAST, _TIMES = 32, 2
 _RANDOM_ONE_IN = 16
 
 
+def present() -> bool:
+    """Whether FAISS was built with cuVS."""
+    return hasattr(load_faiss(), "GpuIndexCagra")
+
+
 def links_graphs() -> bool:
     """Whether graphs are linked on a GPU. Raises what `gpu.checked_device` does."""
-    return gpu.builds() and _present()
-
-
-def searches_graphs() -> bool:
-    """Whether graphs are searched on a GPU. Raises what `gpu.checked_device` does."""
-    return gpu.searches() and _present()
-
-
-def _present() -> bool:
-    return hasattr(load_faiss(), "GpuIndexCagra")
+    return gpu.builds() and present()
 
 
 def links(vectors: Halves, degree: int, random: int | None = None) -> Rows | None:

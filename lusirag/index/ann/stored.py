@@ -97,7 +97,7 @@ class StoredStructure:
         degree = degree_of(index)
         if degree is None:
             return gpu.resident_lists(index)
-        if not cagra.searches_graphs():
+        if not cagra.present():
             return None
         return cagra.resident_graph(self._vectors.halves(), degree, lowest_level(index))
 

@@ -286,11 +286,12 @@ def test_what_it_cannot_find_the_cpu_does(
         find = structure.finder(settings, every, ROWS)
         queries = vectors_of(QUERIES)
         find(queries, 1024)
-        assert stand_in.asked == [(1024, 1024)]
+        structure.finder(SearchSettings(ef_search=600), every, ROWS)(queries, 10)
+        assert stand_in.asked == [(1024, 1024), (10, 1024)]
         find(queries, 1025)
         structure.finder(SearchSettings(ef_search=1025), every, ROWS)(queries, 10)
         structure.finder(settings, every, ROWS // 9)(queries, 10)
-        assert len(stand_in.asked) == 1
+        assert len(stand_in.asked) == 2
         stand_in.fails = "Error: 'err == cudaSuccess' failed: no temporary memory"
         assert opened.search_many(QUERIES, k=10) == expected
     assert "no temporary memory" in caplog.text
