@@ -6,6 +6,8 @@ found by semantic-text-splitter; they hold for scripts without spaces.
 
 from __future__ import annotations
 
+import math
+import unicodedata
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -21,6 +23,7 @@ MIN_TOKENS = 8
 # The splitter looks at all text that is left for each chunk: in a text without any boundary that takes quadratic time.
 # So it sees a window, of this many characters for each token of a chunk.
 _WINDOW_CHARACTERS = 32
+_MARKS = 2  # bytes, at most, that a tokenizer writes before a text
 
 Span = tuple[int, int]
 
@@ -86,11 +89,17 @@ class Chunker:
     def _fit(self, texts: list[str], titles: list[str | None]) -> list[bool]:
         """Tell which documents need no splitting; very long ones are taken to need it, without counting them."""
         long = _WINDOW_CHARACTERS * self._max_tokens
-        embedded = [
-            passage_text(title, text) if len(text) <= long else "" for text, title in zip(texts, titles, strict=True)
-        ]
-        counts = self._counts(embedded)
-        return [len(text) <= long and count <= self._max_tokens for text, count in zip(texts, counts, strict=True)]
+        fits = [False] * len(texts)
+        uncertain: dict[int, str] = {}
+        for number, (text, title) in enumerate(zip(texts, titles, strict=True)):
+            if len(text) <= long:
+                embedded = passage_text(title, text)
+                fits[number] = most_tokens(embedded) <= self._max_tokens
+                if not fits[number]:
+                    uncertain[number] = embedded
+        for number, count in zip(uncertain, self._counts(list(uncertain.values())), strict=True):
+            fits[number] = count <= self._max_tokens
+        return fits
 
     def _counts(self, texts: list[str]) -> list[int]:
         return [len(found) for found in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
@@ -142,6 +151,17 @@ class Chunker:
                 self._count, budget, overlap=min(self._overlap, budget - 1)
             )
         return self._splitters[budget]
+
+
+def most_tokens(text: str) -> float:
+    """A number of tokens that a text does not exceed, told without its tokenizer.
+
+    A token stands for at least one byte of what a tokenizer makes of a text. That is no longer than the text, but for a
+    mark before it, unless characters are in it that Unicode has compatible forms of ("㎏" is "kg"): then infinity.
+    """
+    if not text.isascii() and not unicodedata.is_normalized("NFKC", text):
+        return math.inf
+    return len(text.encode()) + _MARKS
 
 
 def untruncated(tokenizer: Tokenizer) -> Tokenizer:

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import math
 from functools import cache
 from itertools import pairwise
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
+from lusirag import Embedder
 from lusirag.corpus import CHUNK_COLUMN, Chunker, documents_to_batches
+from lusirag.corpus.chunking import most_tokens
 from lusirag.errors import InvalidArgumentError
 from lusirag.types import Document
 
@@ -73,6 +76,70 @@ TEXTS = st.text(
 @given(text=TEXTS, max_tokens=st.integers(8, 40), share=st.floats(0, 0.99))
 def test_nothing_is_lost_and_all_fits(text: str, max_tokens: int, share: float) -> None:
     check(text, split(text, max_tokens=max_tokens, overlap=int(share * max_tokens)), max_tokens)
+
+
+@cache
+def tokenizers() -> dict[str, Tokenizer]:
+    """Of each family one."""
+    letters = [chr(code) for code in range(33, 127)]
+    byte_level = Tokenizer(
+        models.BPE({letter: at for at, letter in enumerate(pre_tokenizers.ByteLevel.alphabet())}, [])
+    )
+    byte_level.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    in_bytes = [("<unk>", 0.0), *((f"<0x{byte:02X}>", -5.0) for byte in range(256)), ("▁", -1.0), ("a", -1.0)]
+    unigram = Tokenizer(models.Unigram(in_bytes, unk_id=0, byte_fallback=True))
+    unigram.normalizer = normalizers.Sequence(
+        [normalizers.NFKC(), normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
+    )
+    pieces = ["[UNK]", *letters, *(f"##{letter}" for letter in letters), *map(chr, range(0x1100, 0x1200)), "自"]
+    pieces += [f"##{chr(code)}" for code in range(0x1100, 0x1200)]
+    wordpiece = Tokenizer(models.WordPiece({piece: at for at, piece in enumerate(pieces)}, unk_token="[UNK]"))
+    wordpiece.normalizer = normalizers.BertNormalizer(lowercase=True, strip_accents=True)
+    wordpiece.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    mini = Embedder.load("lusifer-mini").tokenizer
+    return {"mini": mini, "tiny": tokenizer(), "bytes": byte_level, "unigram": unigram, "wordpiece": wordpiece}
+
+
+@settings(max_examples=300, deadline=None)
+@given(text=st.one_of(st.text(max_size=40), TEXTS, st.text("한국어İßéñ自由 ab1,.", max_size=40)))
+@example("")
+@example("한국어를 배우다")
+@example("!?.,-(){}")
+def test_no_tokenizer_exceeds_the_most_tokens(text: str) -> None:
+    for name, each in tokenizers().items():
+        assert len(each.encode(text, add_special_tokens=False)) <= most_tokens(text), name
+
+
+def test_it_is_a_bound_for_what_has_no_compatible_form() -> None:
+    assert most_tokens("abc") == 5
+    assert most_tokens("é自") == 7
+    assert most_tokens("㎏") == most_tokens("e\u0301") == math.inf
+
+
+def test_only_texts_that_may_be_too_long_are_counted() -> None:
+    asked: list[str] = []
+
+    class Counting(Chunker):
+        def _counts(self, texts: list[str]) -> list[int]:
+            asked.extend(texts)
+            return super()._counts(texts)
+
+    texts = ["the the", "x" * 18, "x" * 19, "自由" * 4, "㎏", "x. " * 20]
+    documents = [Document(str(at), text, language="en") for at, text in enumerate(texts)]
+    (batch,) = documents_to_batches(documents)
+    chunks = Counting(tokenizer(), max_tokens=20).chunk(batch)
+    assert asked[:4] == ["x" * 19, "自由" * 4, "㎏", "x. " * 20]
+    assert [row["id"] for row in chunks.to_pylist()][:5] == ["0", "1", "2", "3", "4"]
+
+
+def test_what_a_tokenizer_writes_out_is_counted() -> None:
+    mini = tokenizers()["mini"]
+    text = " ".join(["\ufdfa"] * 8)  # a sentence each
+    (batch,) = documents_to_batches([Document("d", text, language="ar")])
+    assert len(mini.encode(text, add_special_tokens=False)) > len(text.encode()) - 3
+    chunks = Chunker(mini, max_tokens=12).chunk(batch)
+    assert chunks.num_rows > 1
+    assert all(len(mini.encode(row["text"], add_special_tokens=False)) <= 12 for row in chunks.to_pylist())
 
 
 @settings(max_examples=60, deadline=None)
