@@ -67,14 +67,19 @@ def load_faiss() -> Any:
     """Import FAISS.
 
     Raises:
-        MissingDependencyError: it is not installed; names the extras that bring it.
+        MissingDependencyError: it is not installed, names the extras that bring it; or it is and cannot be loaded.
     """
     try:
         import faiss
-    except ImportError as error:
+    except (ImportError, RuntimeError) as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == "faiss":
+            raise MissingDependencyError(
+                'searching needs FAISS, which is not installed. Run: pip install "lusirag[cpu]"  '
+                '(or "lusirag[gpu]" on Linux with an NVIDIA GPU; never both)'
+            ) from error
+        # FAISS for GPUs says which of NVIDIA's packages it lacks.
         raise MissingDependencyError(
-            'searching needs FAISS, which is not installed. Run: pip install "lusirag[cpu]"  '
-            '(or "lusirag[gpu]" on Linux with an NVIDIA GPU; never both)'
+            f"searching needs FAISS, which is installed and cannot be loaded: {' '.join(str(error).split())}"
         ) from error
     return faiss
 

@@ -219,6 +219,21 @@ def test_an_index_refuses_another_model(index: Index, tmp_path: Path) -> None:
         Index.open(index.path, FakeEmbedder(name="other", dimension=8))
 
 
+@pytest.mark.parametrize("error", ["ImportError", "RuntimeError", "ModuleNotFoundError"])
+def test_faiss_that_cannot_be_loaded_says_what_it_lacks(
+    index: Index, tmp_path: Path, error: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index.add(documents([1]))
+    more = ", name='nvidia'" if error == "ModuleNotFoundError" else ""
+    (tmp_path / "faiss.py").write_text(f"raise {error}('CUDA 13 is missing:\\n  pip install nvidia-x'{more})\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "faiss")
+    monkeypatch.setattr(scan, "SMALL", -1)
+    with pytest.raises(MissingDependencyError) as caught:
+        index.search("x")
+    assert str(caught.value).endswith("cannot be loaded: CUDA 13 is missing: pip install nvidia-x")
+
+
 def test_without_faiss_the_extra_is_named(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
     index.add(documents([1]))
     monkeypatch.setitem(sys.modules, "faiss", None)
