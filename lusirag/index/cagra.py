@@ -65,7 +65,7 @@ def links(vectors: Halves, degree: int, random: int | None = None) -> Rows | Non
         index = faiss.GpuIndexCagra(gpu.new_resources(), vectors.shape[1], faiss.METRIC_L2, config)
         index.train(_with_spare(vectors, _links_at_first(config.intermediate_graph_degree)), numeric_type=faiss.Float16)
         found: Rows = faiss.vector_to_array(index.get_knngraph())
-    except RuntimeError as error:
+    except gpu.FAILURES as error:
         gpu.failed(error)
         return None
     found = found.reshape(-1, degree)[: len(vectors)]

@@ -40,6 +40,7 @@ logger = logging.getLogger(__name__)
 
 VARIABLE = "LUSIRAG_FAISS_DEVICE"
 DEVICES = ("auto", "cpu", "gpu")
+FAILURES = (RuntimeError, MemoryError)  # of FAISS's own kernels, and of cuVS when memory is full
 MOST = 2048  # neighbours of a query, and lists that it looks into, that FAISS's GPU kernels can select
 
 Rows = npt.NDArray[np.int64]
@@ -112,7 +113,7 @@ class Resident:
         with _lock:
             try:
                 return self._found(queries, m, parameters)
-            except RuntimeError as error:
+            except FAILURES as error:
                 failed(error)
                 return None
 
@@ -155,7 +156,7 @@ def resident(make: Callable[[], Resident]) -> Resident | None:
     with _lock:
         try:
             return make()
-        except RuntimeError as error:
+        except FAILURES as error:
             failed(error)
             return None
 
@@ -193,7 +194,7 @@ def built(empty: Callable[[], Any], fill: Callable[[Any], None]) -> Any | None:
         lists.clustering_index = assigner
         fill(index)
         lists.clustering_index = None
-    except RuntimeError as error:
+    except FAILURES as error:
         if too_few(error):
             raise
         failed(error)
@@ -250,7 +251,7 @@ def resources() -> Any:
     return new_resources()
 
 
-def failed(error: RuntimeError) -> None:
+def failed(error: Exception) -> None:
     """Say once in a process that the GPU failed."""
     if not _Warned.failed:
         _Warned.failed = True

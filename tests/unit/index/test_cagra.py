@@ -52,8 +52,8 @@ class StandIn:
         self.trained: list[npt.NDArray[np.float16]] = []
         self.links: list[npt.NDArray[np.int32]] = []
         self.asked: list[tuple[int, int]] = []
-        self.error: str | None = None
-        self.fails: str | None = None
+        self.error: Exception | None = None
+        self.fails: Exception | None = None
 
     def index(self, resources: Any, dimension: int, metric: int, config: Any = None) -> Any:
         owner = self
@@ -86,7 +86,7 @@ class StandIn:
 
             def search(self, queries: Vectors, m: int, params: Any, numeric_type: int) -> Any:
                 if owner.fails:
-                    raise RuntimeError(owner.fails)
+                    raise owner.fails
                 assert (queries.dtype, numeric_type) == (np.float16, faiss.Float16)
                 assert m <= params.itopk_size <= 1024
                 owner.asked.append((m, params.itopk_size))
@@ -96,7 +96,7 @@ class StandIn:
 
     def check(self) -> None:
         if self.error:
-            raise RuntimeError(self.error)
+            raise self.error
 
 
 @pytest.fixture
@@ -142,8 +142,14 @@ def test_an_index_is_linked_on_a_gpu_and_searched_on_the_cpu(tmp_path: Path, sta
     assert not stand_in.links
 
 
-def test_where_the_gpu_fails_the_cpu_links(stand_in: StandIn, caplog: pytest.LogCaptureFixture) -> None:
-    stand_in.error = "Error: 'err == cudaSuccess' failed: out of memory"
+FULL = [RuntimeError("Error: 'err == cudaSuccess' failed: out of memory"), MemoryError("out of memory")]
+
+
+@pytest.mark.parametrize("error", FULL)
+def test_where_the_gpu_fails_the_cpu_links(
+    error: Exception, stand_in: StandIn, caplog: pytest.LogCaptureFixture
+) -> None:
+    stand_in.error = error
     vectors = vectors_of([f"text {number}" for number in range(ROWS)])
     with caplog.at_level(logging.WARNING):
         index = build(HNSW, halves(vectors))
@@ -292,17 +298,22 @@ def test_what_it_cannot_find_the_cpu_does(
         structure.finder(SearchSettings(ef_search=1025), every, ROWS)(queries, 10)
         structure.finder(settings, every, ROWS // 9)(queries, 10)
         assert len(stand_in.asked) == 2
-        stand_in.fails = "Error: 'err == cudaSuccess' failed: no temporary memory"
+        stand_in.fails = MemoryError("no temporary memory")
         assert opened.search_many(QUERIES, k=10) == expected
     assert "no temporary memory" in caplog.text
 
 
+@pytest.mark.parametrize("error", FULL)
 def test_where_the_gpu_is_full_the_cpu_searches(
-    tmp_path: Path, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path,
+    error: Exception,
+    stand_in: StandIn,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     with make(tmp_path / "index", ann="hnsw") as index:
         expected = index.search_many(QUERIES, k=10)
-    stand_in.error = "Error: 'err == cudaSuccess' failed: out of memory"
+    stand_in.error = error
     monkeypatch.setenv(gpu.VARIABLE, "gpu")
     with Index.open(tmp_path / "index", FakeEmbedder(), read_only=True) as opened:
         assert opened.search_many(QUERIES, k=10) == expected
