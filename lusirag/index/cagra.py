@@ -54,23 +54,24 @@ def links(vectors: Halves, degree: int, random: int | None = None) -> Rows | Non
         random: the last links of each that are random ones; if None, one in sixteen.
 
     Returns:
-        Rows (rows, degree). One that is out of range stands for no link.
+        Rows (rows, degree), or fewer each where there are hardly more. One that is out of range stands for no link.
     """
     faiss = load_faiss()
     config = faiss.GpuIndexCagraConfig()
     config.graph_degree, config.intermediate_graph_degree = degree, 2 * degree
     config.build_algo = faiss.graph_build_algo_NN_DESCENT
     config.store_dataset = False
+    trained = _with_spare(vectors, _links_at_first(config.intermediate_graph_degree))
     try:
         index = faiss.GpuIndexCagra(gpu.new_resources(), vectors.shape[1], faiss.METRIC_L2, config)
-        index.train(_with_spare(vectors, _links_at_first(config.intermediate_graph_degree)), numeric_type=faiss.Float16)
+        index.train(trained, numeric_type=faiss.Float16)
         found: Rows = faiss.vector_to_array(index.get_knngraph())
     except gpu.FAILURES as error:
         gpu.failed(error)
         return None
-    found = found.reshape(-1, degree)[: len(vectors)]
-    near = degree - (degree // _RANDOM_ONE_IN if random is None else random)
-    found[:, near:] = np.random.default_rng(0).integers(0, len(vectors), (len(vectors), degree - near))
+    found = found.reshape(len(trained), -1)[: len(vectors)]
+    last = found.shape[1] // _RANDOM_ONE_IN if random is None else random
+    found[:, found.shape[1] - last :] = np.random.default_rng(0).integers(0, len(vectors), (len(vectors), last))
     return found
 
 

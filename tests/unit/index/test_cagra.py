@@ -69,7 +69,8 @@ class StandIn:
 
             def get_knngraph(self) -> Any:
                 found = faiss.Int64Vector()
-                links = neighbours(owner.trained[-1].astype(np.float32), config.graph_degree)
+                degree = min(config.graph_degree, len(owner.trained[-1]) - 1)
+                links = neighbours(owner.trained[-1].astype(np.float32), degree)
                 faiss.copy_array_to_vector(links.ravel(), found)
                 return found
 
@@ -241,6 +242,18 @@ def test_links_to_spare_vectors_are_none(stand_in: StandIn) -> None:
     assemble(index, links, StoredVectors(vectors), 80)
     places = faiss.rev_swig_ptr(index.hnsw.neighbors.data(), index.hnsw.neighbors.size())
     assert places.max() == 1151
+
+
+@pytest.mark.parametrize("rows", [2, 40, 64, 65])
+def test_few_vectors_have_fewer_links(rows: int, stand_in: StandIn) -> None:
+    vectors = vectors_of([f"text {number}" for number in range(rows)])
+    links = cagra.links(vectors.astype(np.float16), DEGREE)
+    assert links is not None
+    (trained,) = stand_in.trained
+    assert links.shape == (rows, min(DEGREE, len(trained) - 1))
+    np.testing.assert_array_equal(links[:, 0], neighbours(trained.astype(np.float32), 1)[:rows, 0])
+    found = build(HNSW, halves(vectors)).search(vectors, 1)[1]
+    assert (found[:, 0] == np.arange(rows)).mean() > 0.9
 
 
 @pytest.mark.parametrize("vectors", ["float32", "float16", "int8"])
