@@ -52,7 +52,6 @@ class StoredStructure:
         self._lists: Any = None
         self._resident: gpu.Resident | None = None
         self._selects = True
-        self._sign = 1
         self._unfiltered: dict[SearchSettings, Any] = {}  # parameters of searches in which all rows are allowed
 
     @property
@@ -87,7 +86,6 @@ class StoredStructure:
                 raise damaged(
                     self._directory, f"{self._record.path} holds {index.ntotal} vectors of {index.d} dimensions"
                 )
-            self._sign = 1 if index.metric_type == faiss.METRIC_INNER_PRODUCT else -1
             if gpu.searches():
                 self._resident = self._copied(index)
             self._lists = _plain_lists(index)
@@ -134,7 +132,7 @@ class StoredStructure:
             scores, rows = search(queries, m, parameters)
             if selector is not None and not self._selects:
                 rows = np.where((allowed[rows >> 3] >> (rows & 7).astype(np.uint8)) & 1 > 0, rows, -1)
-            return (scores if self._sign == 1 else self._sign * scores), rows
+            return scores, rows
 
         search = self._search
         if not self.factory.startswith("HNSW"):  # of which each query is searched for by itself in any company
@@ -146,7 +144,7 @@ class StoredStructure:
         def find_on_gpu(queries: Vectors, m: int) -> tuple[Vectors, Rows]:
             fetched = gpu.fetched(m, count, self._rows, resident.most)
             found = None if fetched is None else resident.search(queries, fetched, wider)
-            return on_cpu(queries, m) if found is None else gpu.among(allowed, found[0] * self._sign, found[1], m)
+            return on_cpu(queries, m) if found is None else gpu.among(allowed, *found, m)
 
         return find_on_gpu
 

@@ -148,6 +148,18 @@ def test_exact_and_approximate_segments_are_ranked_together(index: Index) -> Non
     assert any(int(hit.id[1:]) >= ROWS for hits in found for hit in hits)
 
 
+@pytest.mark.parametrize("ann", ["hnsw", "ivf", "PQ8x4"])
+def test_the_best_candidates_of_all_segments_are_taken(tmp_path: Path, ann: str) -> None:
+    with make(tmp_path, ann, 600) as index:
+        for start in (600, 1000):
+            index.add(documents(range(start, start + 400)))
+        structures = [part.structure for part in index._snapshot.segments]
+        assert len(structures) == 3
+        found, expected = index.search_many(QUERIES, k=10), exact(index, QUERIES, 10)
+        assert all(structure is not None and structure.loaded for structure in structures)
+        assert share(found, expected) > 0.9
+
+
 def test_equal_scores_are_ordered_by_segment_and_row(tmp_path: Path) -> None:
     with make(tmp_path, "hnsw", 400) as index:
         index.add(documents(range(400, 500)))
