@@ -152,6 +152,7 @@ def test_segments_may_differ_in_columns_and_types(index: Index) -> None:
         (pa.float16(), np.float16(1.5), np.float16(2)),
         (pa.float32(), 0.5, 0.25),
         (pa.decimal128(38, 10), Decimal("12345678901234567890.5"), Decimal("1")),
+        (pa.decimal128(38, 10), Decimal(f"{28 * '9'}.{10 * '9'}"), Decimal(f"{28 * '9'}.{9 * '9'}8")),
         (pa.large_string(), "é", "e"),
         (pa.date64(), datetime.date(1, 1, 1), datetime.date(9999, 12, 31)),
         (pa.timestamp("s"), datetime.datetime(1, 1, 1), datetime.datetime(9999, 12, 31)),
