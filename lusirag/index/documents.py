@@ -13,7 +13,8 @@ import pyarrow as pa
 
 from lusirag.corpus import CHUNK_COLUMN, CHUNK_TYPE
 from lusirag.errors import IndexStateError
-from lusirag.index.columns import CORPUS, FIXED, numbers
+from lusirag.index.coded import CodedColumns, distinct
+from lusirag.index.columns import CORPUS, FIXED
 from lusirag.index.files import damaged
 from lusirag.index.recent import Recent
 from lusirag.index.tombstones import Bitmap
@@ -56,6 +57,7 @@ class Documents:
     Attributes:
         schema: the columns.
         recent_filters: which rows the filters of the last searches let through; see `filters.masks`.
+        coded: columns that filters have asked for more than once.
     """
 
     def __init__(self, path: Path, rows: int) -> None:
@@ -76,6 +78,7 @@ class Documents:
         self._read: list[_Passages | None] = [None] * self._reader.num_record_batches
         self._whole: dict[tuple[str, str | None], pa.ChunkedArray] = {}
         self.recent_filters: Recent[Hashable, Bitmap] = Recent(_KEPT_FILTERS)
+        self.coded = CodedColumns()
 
     def hit(self, row: int, score: float = 0.0) -> Hit:
         """One passage as a search result; columns that are null in it are left out of `metadata`."""
@@ -131,11 +134,8 @@ class Documents:
     def codes(self, column: str) -> tuple[npt.NDArray[np.int32], tuple[Any, ...]]:
         """A text column as numbers (rows,) into the tuple of its distinct values."""
         chunks = [batch.column(0) for batch in self.batches([column])]
-        encoded = pa.chunked_array(chunks, self.schema.field(column).type).dictionary_encode("encode")
-        combined = encoded.combine_chunks() if encoded.num_chunks else pa.array([], encoded.type)
-        if isinstance(combined, pa.ChunkedArray):
-            combined = combined.chunk(0)
-        return numbers(combined.indices).astype(np.int32), tuple(combined.dictionary.to_pylist())
+        codes, values = distinct(pa.chunked_array(chunks, self.schema.field(column).type))
+        return codes, tuple(values.to_pylist())
 
     def _locate(self, row: int) -> tuple[_Passages, int]:
         """The readers of the columns in a row's batch, and the row's place in it."""

@@ -1,6 +1,7 @@
 """Running an expression over the segments of an index: a bitmap of the rows that it lets through for each.
 
-A segment never changes, so its columns are checked once and kept, and so are the last bitmaps.
+A segment never changes, so its columns are checked once and kept, and so are the last bitmaps. Where a filter depends
+on one column alone, and that has few values, it is asked about these, and not about each row; see `coded`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import pyarrow as pa
 
 from lusirag.corpus import CHUNK_COLUMN
 from lusirag.errors import InvalidArgumentError
+from lusirag.index.coded import Coded
 from lusirag.index.engine import in_threads, thread_count
 from lusirag.index.filters.conditions import from_dict
 from lusirag.index.filters.database import NUMBER, ROWS, cursor
@@ -20,11 +22,12 @@ from lusirag.index.filters.expression import Columns, Expression, Where, shown
 from lusirag.index.filters.sql import from_sql
 from lusirag.index.segment import Segment
 from lusirag.index.snapshot import Snapshot
-from lusirag.index.tombstones import Bitmap, to_bitmap
+from lusirag.index.tombstones import Bitmap, Mask, to_bitmap
 
 # DuckDB takes a millisecond for each statement, and some 2 for 100,000 rows.
 _ROWS_WORTH_THREADS = 50_000
 _FEWEST_ROWS = 1 << 16  # of a piece, where a segment has so many
+_ROWS_WORTH_CODES = 1 << 14  # of a segment
 
 
 def matching(snapshot: Snapshot, where: Where) -> list[Bitmap]:
@@ -60,6 +63,37 @@ def matching(snapshot: Snapshot, where: Where) -> list[Bitmap]:
 
 def _evaluated(segments: Sequence[Segment], expression: Expression) -> list[Bitmap]:
     """The bitmap of each segment."""
+    coded = [_coded(segment, expression) for segment in segments]
+    by_value = iter(_by_value([column for column in coded if column is not None], expression))
+    by_row = iter(_by_row([part for part, column in zip(segments, coded, strict=True) if column is None], expression))
+    return [next(by_row if column is None else by_value) for column in coded]
+
+
+def _coded(segment: Segment, expression: Expression) -> Coded | None:
+    """The only column that an expression depends on, where to look at its values is less than to look at all rows."""
+    if segment.record.rows < _ROWS_WORTH_CODES or not expression.repeatable or len(expression.columns) != 1:
+        return None
+    [column] = expression.columns
+    kind = column.type
+    return segment.documents.coded.find(column.name, kind, lambda: _values(segment, column.name, kind))
+
+
+def _by_value(columns: Sequence[Coded], expression: Expression) -> list[Bitmap]:
+    """The bitmap of each segment whose only column this is: all of their values are looked at in one statement."""
+    if not columns:
+        return []
+    [name] = [column.alias for column in expression.columns]
+    values = pa.chunked_array([column.values for column in columns])
+    let_through = _mask({name: values}, 0, len(values), expression)
+    starts = np.cumsum([0, *(len(column.values) for column in columns)]).tolist()
+    return [
+        to_bitmap(let_through[start : start + len(column.values)].take(column.codes))
+        for start, column in zip(starts, columns, strict=False)
+    ]
+
+
+def _by_row(segments: Sequence[Segment], expression: Expression) -> list[Bitmap]:
+    """The bitmap of each segment, all of whose rows are looked at."""
     total = sum(segment.record.rows for segment in segments)
     if total < _ROWS_WORTH_THREADS:
         return [_bitmap(_columns(segment, expression), 0, segment.record.rows, expression) for segment in segments]
@@ -83,6 +117,11 @@ def _columns(segment: Segment, expression: Expression) -> dict[str, pa.ChunkedAr
 
 
 def _bitmap(whole: Mapping[str, pa.ChunkedArray], start: int, rows: int, expression: Expression) -> Bitmap:
+    """`_mask` as a bitmap."""
+    return to_bitmap(_mask(whole, start, rows, expression))
+
+
+def _mask(whole: Mapping[str, pa.ChunkedArray], start: int, rows: int, expression: Expression) -> Mask:
     """Which of `rows` rows from `start` on the expression lets through."""
     columns: dict[str, Any] = {alias: column.slice(start, rows) for alias, column in whole.items()}
     # NOTE: pa.array would import pandas, see columns.numbers.
@@ -95,7 +134,7 @@ def _bitmap(whole: Mapping[str, pa.ChunkedArray], start: int, rows: int, express
         found = own.execute(statement, values).fetchnumpy()["number"]
     mask = np.zeros(rows, dtype=np.bool_)
     mask[found] = True
-    return to_bitmap(mask)
+    return mask
 
 
 def _values(segment: Segment, name: str, kind: pa.DataType) -> pa.ChunkedArray:

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from fake_embedder import FakeEmbedder, vectors_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_properties import live
 
-from lusirag.index import Index
+from lusirag.index import Index, coded
+from lusirag.index.filters import masks
 from lusirag.types import Document
 
 DAYS = [datetime.date(2020, 1, day) for day in (1, 2, 3)]
@@ -172,12 +174,14 @@ def random_rows(seed: int) -> dict[str, dict[str, Any]]:
     return found
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
-@given(seeds, changes, st.lists(filters, min_size=3, max_size=8))
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(seeds, changes, st.lists(filters, min_size=3, max_size=8), st.booleans())
 def test_a_filter_means_what_python_means(
-    seed: int, changes: list[tuple[str, Any]], wheres: list[dict[str, Any]]
+    seed: int, changes: list[tuple[str, Any]], wheres: list[dict[str, Any]], by_value: bool
 ) -> None:
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(masks, "_ROWS_WORTH_CODES", 0 if by_value else 1 << 30)
+        patch.setattr(coded, "_ONE_IN", 1)
         index = Index.create(Path(folder) / "index", FakeEmbedder(), identify_languages=False)
         # One document has a value in every column, and stays, so that each is known.
         index.add([document("d99", ANCHOR)])

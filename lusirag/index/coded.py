@@ -1,0 +1,82 @@
+"""Columns of a segment as numbers of their distinct values.
+
+A filter over one column of few values then looks at each value once, and not at each row.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from lusirag.index.columns import numbers
+
+MOST = 1 << 16  # values of a column that is coded
+_ONE_IN = 8  # and rows that there must be for each
+
+
+class Coded(NamedTuple):
+    """A column.
+
+    Attributes:
+        codes: (rows,) the number of each row's value, as uint8 or uint16.
+        values: the distinct ones, null among them where the column has some.
+    """
+
+    codes: npt.NDArray[Any]
+    values: pa.Array
+
+
+class CodedColumns:
+    """The columns of one segment that were asked for, coded from the second time on: it takes as long as one filter."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: dict[tuple[str, pa.DataType], Coded | None] = {}
+        self._asked: set[tuple[str, pa.DataType]] = set()
+
+    def find(self, name: str, kind: pa.DataType, column: Callable[[], pa.ChunkedArray]) -> Coded | None:
+        """A column; None the first time, where its values are too many, or of a type that is not coded.
+
+        Args:
+            name: of the column.
+            kind: its type.
+            column: gives its values.
+        """
+        if not _is_coded(kind):
+            return None
+        key = name, kind
+        with self._lock:
+            if key not in self._asked:
+                self._asked.add(key)
+                return None
+            if key not in self._known:
+                self._known[key] = coded(column())
+            return self._known[key]
+
+
+def coded(column: pa.ChunkedArray) -> Coded | None:
+    """Code a column; None where its values are too many."""
+    codes, values = distinct(column)
+    if len(values) > min(MOST, len(codes) // _ONE_IN):
+        return None
+    return Coded(codes.astype(np.min_scalar_type(max(len(values) - 1, 0))), values)
+
+
+def distinct(column: pa.ChunkedArray) -> tuple[npt.NDArray[np.int32], pa.Array]:
+    """A column as numbers (rows,) of its distinct values, and these."""
+    encoded = column.dictionary_encode("encode")
+    combined = encoded.combine_chunks() if encoded.num_chunks else pa.array([], encoded.type)
+    if isinstance(combined, pa.ChunkedArray):
+        combined = combined.chunk(0)
+    return numbers(combined.indices).astype(np.int32), combined.dictionary
+
+
+def _is_coded(kind: pa.DataType) -> bool:
+    """Whether values of a type that are equal are the same: of floats, 0 and -0 are not."""
+    checks = (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer, pa.types.is_boolean, pa.types.is_date)
+    return any(check(kind) for check in checks)
