@@ -17,6 +17,7 @@ from lusirag.index.columns import numbers
 
 MOST = 1 << 16  # values of a column that is coded
 _ONE_IN = 8  # and rows that there must be for each
+_ROWS_AT_ONCE = 1 << 16
 
 
 class Coded(NamedTuple):
@@ -60,20 +61,22 @@ class CodedColumns:
 
 
 def coded(column: pa.ChunkedArray) -> Coded | None:
-    """Code a column; None where its values are too many."""
-    codes, values = distinct(column)
-    if len(values) > min(MOST, len(codes) // _ONE_IN):
-        return None
-    return Coded(codes.astype(np.min_scalar_type(max(len(values) - 1, 0))), values)
+    """Code a column; None where its values are too many, which is found out without taking all of them into memory."""
+    import pyarrow.compute as pc
+
+    most = min(MOST, len(column) // _ONE_IN)
+    values = pa.array([], column.type)
+    for start in range(0, len(column), _ROWS_AT_ONCE):
+        values = pa.concat_arrays([values, _distinct(column.slice(start, _ROWS_AT_ONCE))]).unique()
+        if len(values) > most:
+            return None
+    kind = np.min_scalar_type(max(len(values) - 1, 0))
+    found = pc.index_in(column, value_set=values)
+    return Coded(np.concatenate([numbers(chunk).astype(kind) for chunk in found.chunks]), values)
 
 
-def distinct(column: pa.ChunkedArray) -> tuple[npt.NDArray[np.int32], pa.Array]:
-    """A column as numbers (rows,) of its distinct values, and these."""
-    encoded = column.dictionary_encode("encode")
-    combined = encoded.combine_chunks() if encoded.num_chunks else pa.array([], encoded.type)
-    if isinstance(combined, pa.ChunkedArray):
-        combined = combined.chunk(0)
-    return numbers(combined.indices).astype(np.int32), combined.dictionary
+def _distinct(column: pa.ChunkedArray) -> pa.Array:
+    return column.unique()
 
 
 def _is_coded(kind: pa.DataType) -> bool:

@@ -13,8 +13,8 @@ import pyarrow as pa
 
 from lusirag.corpus import CHUNK_COLUMN, CHUNK_TYPE
 from lusirag.errors import IndexStateError
-from lusirag.index.coded import CodedColumns, distinct
-from lusirag.index.columns import CORPUS, FIXED
+from lusirag.index.coded import CodedColumns
+from lusirag.index.columns import CORPUS, FIXED, numbers
 from lusirag.index.files import damaged
 from lusirag.index.recent import Recent
 from lusirag.index.tombstones import Bitmap
@@ -134,8 +134,11 @@ class Documents:
     def codes(self, column: str) -> tuple[npt.NDArray[np.int32], tuple[Any, ...]]:
         """A text column as numbers (rows,) into the tuple of its distinct values."""
         chunks = [batch.column(0) for batch in self.batches([column])]
-        codes, values = distinct(pa.chunked_array(chunks, self.schema.field(column).type))
-        return codes, tuple(values.to_pylist())
+        encoded = pa.chunked_array(chunks, self.schema.field(column).type).dictionary_encode("encode")
+        combined = encoded.combine_chunks() if encoded.num_chunks else pa.array([], encoded.type)
+        if isinstance(combined, pa.ChunkedArray):
+            combined = combined.chunk(0)
+        return numbers(combined.indices).astype(np.int32), tuple(combined.dictionary.to_pylist())
 
     def _locate(self, row: int) -> tuple[_Passages, int]:
         """The readers of the columns in a row's batch, and the row's place in it."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
-from lusirag.index import Index
+from lusirag.index import Index, coded
 from lusirag.index.filters import masks
 
 
@@ -110,3 +111,22 @@ def test_short_segments_are_asked_about_row_by_row(index: Index) -> None:
     for value in "s1", "s2", "s3":
         index.search("q", where={"shelf": value})
     assert not index._snapshot.segments[0].documents.coded._asked
+
+
+def test_a_column_of_many_values_is_not_taken_into_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at: list[int] = []
+    distinct = coded._distinct
+
+    def counted(column: pa.ChunkedArray) -> pa.Array:
+        looked_at.append(len(column))
+        return distinct(column)
+
+    monkeypatch.setattr(coded, "_distinct", counted)
+    monkeypatch.setattr(coded, "_ROWS_AT_ONCE", 100)
+    assert coded.coded(pa.chunked_array([[f"text {number}" for number in range(2000)]])) is None
+    assert looked_at == [100, 100, 100]  # more than one in eight
+    found = coded.coded(pa.chunked_array([[None, "a"] * 450, ["b", "a"] * 50]))
+    assert found is not None
+    assert found.codes.dtype == np.uint8
+    assert [found.values[code].as_py() for code in found.codes] == [None, "a"] * 450 + ["b", "a"] * 50
+    assert len(found.values) == 3
