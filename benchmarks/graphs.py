@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.ann_gpu import DIMENSION, environment, made_up, topics_of
+from benchmarks.ann_gpu import DIMENSION, environment, made_up, topics_of, use
 from lusirag.index import cagra, gpu
 from lusirag.index.ann.building import build
 from lusirag.index.ann.linking import assemble
@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--ways", nargs="+", choices=ON_CPU + ON_GPU, help="those that this machine can, if not given")
     parser.add_argument("--json", type=Path, help="write the figures here")
     options = parser.parse_args()
-    gpus = ON_GPU if load_faiss().get_num_gpus() and hasattr(load_faiss(), "GpuIndexCagra") else ()
+    gpus = ON_GPU if cagra.links_graphs() else ()
     figures: dict[str, Any] = {"environment": environment(), "vectors": options.vectors, "topics": options.topics}
     figures["ways"] = {}
     print(json.dumps(figures["environment"]), flush=True)
@@ -93,11 +93,8 @@ def measured(
 
 def by_faiss(stored: StoredVectors) -> Any:
     """An index that the CPU links."""
-    builds, cagra.links_graphs = cagra.links_graphs, lambda: False
-    try:
-        return build(HNSW, stored)
-    finally:
-        cagra.links_graphs = builds
+    use("cpu")
+    return build(HNSW, stored)
 
 
 def put_together(stored: StoredVectors, links: Links) -> Any:

@@ -33,7 +33,11 @@ class Coded(NamedTuple):
 
 
 class CodedColumns:
-    """The columns of one segment that were asked for, coded from the second time on: it takes as long as one filter."""
+    """The columns of one segment that were asked for.
+
+    They are coded from the second time on, since that takes as long as a filter over the rows, or several times as long
+    where there are thousands of values.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

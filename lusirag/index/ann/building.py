@@ -121,9 +121,9 @@ def _fill(index: Any, training: Vectors, vectors: StoredVectors) -> None:
 
 def _linked_on_gpu(empty: Callable[[], Any], training: Vectors, vectors: StoredVectors) -> Any | None:
     """An index whose links a GPU has found; None where none is used, it fails, or its links do not lead everywhere."""
-    index = empty()
-    degree = degree_of(index)
-    if degree is None or not cagra.links_graphs() or (links := cagra.links(vectors.halves(), degree)) is None:
+    if not cagra.links_graphs() or (degree := degree_of(index := empty())) is None:
+        return None
+    if (links := cagra.links(vectors.halves(), degree)) is None:
         return None
     index.train(training)
     assemble(index, links, vectors, _EF_CONSTRUCTION)

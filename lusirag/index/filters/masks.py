@@ -63,7 +63,7 @@ def matching(snapshot: Snapshot, where: Where) -> list[Bitmap]:
 
 def _evaluated(segments: Sequence[Segment], expression: Expression) -> list[Bitmap]:
     """The bitmap of each segment."""
-    coded = [_coded(segment, expression) for segment in segments]
+    coded = in_threads(lambda segment: _coded(segment, expression), segments)
     by_value = iter(_by_value([column for column in coded if column is not None], expression))
     by_row = iter(_by_row([part for part, column in zip(segments, coded, strict=True) if column is None], expression))
     return [next(by_row if column is None else by_value) for column in coded]

@@ -12,6 +12,7 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 import pytest
+from answers import answers, share
 from fake_embedder import FakeEmbedder, documents, vectors_of
 from topics import clustered, neighbours, recall
 
@@ -262,20 +263,11 @@ def test_searching_finds_what_the_cpu_finds(
 ) -> None:
     with make(tmp_path / "index", ann="HNSW32,Flat", vectors=vectors) as index:
         index.delete([f"d{number}" for number in range(0, ROWS, 9)])
-
-        def every(opened: Index) -> list[list[list[Hit]]]:
-            return [
-                opened.search_many(QUERIES, k=10),
-                [opened.search(query, k=10) for query in QUERIES],
-                opened.search_many(QUERIES, k=10, languages=["zh"]),
-                opened.search_many(QUERIES, k=ROWS),
-            ]
-
-        expected = every(index)
+        expected = answers(index, QUERIES, ROWS)
         assert not stand_in.asked
         monkeypatch.setenv(gpu.VARIABLE, "gpu")
         with Index.open(index.path, FakeEmbedder(), read_only=True) as opened:
-            found = every(opened)
+            found = answers(opened, QUERIES, ROWS)
             structure = opened._snapshot.segments[0].structure
             assert structure is not None
             assert isinstance(structure._resident, cagra.Graph)
@@ -287,8 +279,7 @@ def test_searching_finds_what_the_cpu_finds(
     assert all(view >= 128 for _, view in stand_in.asked)
     for here, there in zip(found, expected, strict=True):
         assert [len(hits) for hits in here] == [len(hits) for hits in there]
-        pairs = zip(here, there, strict=True)
-        assert np.mean([len({hit.id for hit in a} & {hit.id for hit in b}) / len(b) for a, b in pairs]) > 0.97
+        assert share(here, there) > 0.97
 
 
 def test_what_it_cannot_find_the_cpu_does(
@@ -363,20 +354,14 @@ def test_a_gpu_searches_as_well(
     for device in ("cpu", "gpu"):
         monkeypatch.setenv(gpu.VARIABLE, device)
         with Index.open(tmp_path / "index", FakeEmbedder(), read_only=True) as opened:
-            found[device] = [
-                opened.search_many(QUERIES, k=10),
-                [opened.search(query, k=10) for query in QUERIES],
-                opened.search_many(QUERIES, k=10, languages=["zh"]),
-                opened.search_many(QUERIES, k=100),
-            ]
+            found[device] = answers(opened, QUERIES, 100)
             assert opened.search_many(QUERIES, k=10) == found[device][0]
             structure = opened._snapshot.segments[0].structure
             assert structure is not None
             assert (structure._resident is not None) is (device == "gpu")
     for here, there in zip(found["gpu"], found["cpu"], strict=True):
         assert [len(hits) for hits in here] == [len(hits) for hits in there]
-        pairs = zip(here, there, strict=True)
-        assert np.mean([len({hit.id for hit in a} & {hit.id for hit in b}) / len(b) for a, b in pairs]) > 0.97
+        assert share(here, there) > 0.97
     assert not [record for record in caplog.records if record.levelno == logging.WARNING]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import faiss
 import numpy as np
 import pytest
+from answers import answers, share
 from fake_embedder import FakeEmbedder, documents, vectors_of
 from topics import clustered
 
@@ -19,7 +20,6 @@ from lusirag.index import Index, gpu, scan, verify_index
 from lusirag.index.ann.building import build
 from lusirag.index.tombstones import to_bitmap
 from lusirag.index.vectors import StoredVectors
-from lusirag.types import Hit
 
 ROWS = 1500
 QUERIES = [f"query {number}" for number in range(40)]
@@ -90,11 +90,6 @@ def make(path: Path, ann: str, rows: int = ROWS) -> Index:
 
 def stored(rows: int = ROWS) -> StoredVectors:
     return StoredVectors(vectors_of([f"text {number}" for number in range(rows)]).astype(np.float16))
-
-
-def share(found: list[list[Hit]], expected: list[list[Hit]]) -> float:
-    pairs = zip(found, expected, strict=True)
-    return float(np.mean([len({hit.id for hit in a} & {hit.id for hit in b}) / len(b) for a, b in pairs]))
 
 
 @pytest.mark.parametrize(("device", "there", "building", "searching"), [
@@ -177,20 +172,11 @@ def test_searching_finds_what_the_cpu_finds(
 ) -> None:
     with make(tmp_path, ann) as index:
         index.delete([f"d{number}" for number in range(0, ROWS, 9)])
-
-        def every(opened: Index) -> list[list[list[Hit]]]:
-            return [
-                opened.search_many(QUERIES, k=10),
-                [opened.search(query, k=10) for query in QUERIES],
-                opened.search_many(QUERIES, k=10, languages=["zh"]),
-                opened.search_many(QUERIES, k=ROWS),
-            ]
-
-        expected = every(index)
+        expected = answers(index, QUERIES, ROWS)
         before = stand_in.searched
         set_device(monkeypatch, "gpu")
         with Index.open(index.path, FakeEmbedder(), read_only=True) as opened:
-            found = every(opened)
+            found = answers(opened, QUERIES, ROWS)
             facts = opened.info()["ann"]
             assert facts["device"] == "gpu"
             assert "on a GPU where FAISS can" in recall_in_words(facts)
