@@ -54,8 +54,20 @@ def search_snapshot(
         found = [best(scored.scores, masks, k) for scored in _lexical(snapshot, terms)]
     else:
         found = _hybrid(snapshot, allowed, k, vectors, terms, fusion or Fusion())
-    documents = [segment.documents for segment in snapshot.segments]
-    return [[documents[segment].hit(row, score) for segment, row, score in matches] for matches in found]
+    return _hits(snapshot, found)
+
+
+def _hits(snapshot: Snapshot, found: Sequence[Sequence[flat.Match]]) -> list[list[Hit]]:
+    """The passages of what was found for each query; each segment is asked for all of its own at once."""
+    by_segment: dict[int, list[flat.Match]] = {}
+    for matches in found:
+        for match in matches:
+            by_segment.setdefault(match.segment, []).append(match)
+    read = {
+        number: iter(snapshot.segments[number].documents.hits([each.row for each in own], [each.score for each in own]))
+        for number, own in by_segment.items()
+    }
+    return [[next(read[match.segment]) for match in matches] for matches in found]
 
 
 def _dense(snapshot: Snapshot, allowed: Sequence[flat.Candidates], vectors: Vectors, k: int) -> list[list[flat.Match]]:

@@ -48,9 +48,9 @@ def readers(batch: pa.RecordBatch) -> dict[str, Read]:
 def reader(column: pa.Array) -> Read:
     """What reads single values of a column that begins with its buffers, as those of a file do."""
     kind = column.type
-    if kind in _NUMBERS:
-        return _numbers(column, _NUMBERS[kind])
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+    if (code := number_code(kind)) is not None:
+        return _numbers(column, code)
+    if is_text(kind):
         return _texts(column, "i" if pa.types.is_string(kind) else "q")
     if pa.types.is_boolean(kind):
         return _flags(column)
@@ -63,6 +63,16 @@ def reader(column: pa.Array) -> Read:
     if pa.types.is_timestamp(kind) and kind.unit in _TICKS:
         return _converted(_numbers(column, "q"), _moment(kind))
     return _by_arrow(column)
+
+
+def number_code(kind: pa.DataType) -> str | None:
+    """The code by which `struct` knows a type of numbers; None if it is no such type."""
+    return _NUMBERS.get(kind)
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether values of a type are texts that lie one behind the other."""
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
 def fields(column: pa.StructArray) -> dict[str, Read]:
@@ -90,7 +100,7 @@ def _texts(column: pa.Array, code: str) -> Read:
         start, end = ends[row], ends[row + 1]
         if not 0 <= start <= end <= len(data):
             raise ValueError("a text lies outside its column")
-        return str(data[start:end], "utf-8")
+        return data[start:end].tobytes().decode()
 
     return _or_none(column, text)
 

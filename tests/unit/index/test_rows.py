@@ -1,4 +1,4 @@
-"""Single passages read from the file's buffers: what Arrow gives, or words; whatever byte was altered."""
+"""Passages read from the file's buffers, one or many: what Arrow gives, or words; whatever byte was altered."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from lusirag.index.documents import Documents
 
 ROWS = 21
 BATCH = 8
+MANY = [11 * row % ROWS for row in range(5 * ROWS)]
 FLIPS = {"structure": 1800, "values": 700}
 TEXTS = ("one more text", "ещё текст", "文書を読む", "दस्तावेज़", "البحث", "a 😀")
 OPENING = (pa.ArrowException, OSError, ValueError, KeyError, IndexError, MemoryError)  # as `segment._checked` has it
@@ -115,9 +116,20 @@ def expect_rows(path: Path, whole: pa.RecordBatch) -> None:
         assert repr(values) == repr(wanted[row])  # types and zones count too, and -0.0
         assert values == wanted[row]
         assert found.document_id(row) == wanted[row][CHUNK_COLUMN]["document_id"]
+    expect_many(found, whole.num_rows)
     for row in (-1, whole.num_rows):
-        with pytest.raises(IndexStateError, match="no row"):
-            found.hit(row)
+        for read in (lambda: found.hit(row), lambda: found.hits([*MANY, row], [0.5] * (len(MANY) + 1))):  # noqa: B023
+            with pytest.raises(IndexStateError, match=f"no row {row}"):
+                read()
+
+
+def expect_many(found: Documents, rows: int) -> None:
+    """Many rows at once, in any order and some twice, are what each is alone."""
+    wanted = [row % rows for row in MANY]
+    scores = [row / 64 for row in wanted]
+    alone = [found.hit(row, score) for row, score in zip(wanted, scores, strict=True)]
+    assert repr(found._gathered(np.array(wanted), scores)) == repr(alone)
+    assert repr(found.hits(wanted, scores)) == repr(alone)
 
 
 @pytest.mark.parametrize(("kind", "values"), VALUES, ids=[str(kind) for kind, _ in VALUES])
@@ -195,6 +207,12 @@ def cells(path: Path, rows: int) -> list[dict[str, Any] | None]:
             assert found.document_id(row) == values[-1][CHUNK_COLUMN]["document_id"]  # type: ignore[index]
         except IndexStateError:
             values.append(None)
+    try:
+        many = found.hits(MANY, [0.0] * len(MANY))
+    except IndexStateError:
+        assert None in values
+    else:
+        assert repr(many) == repr([found.hit(row) for row in MANY])
     return values
 
 
