@@ -169,7 +169,7 @@ def refined_search(index: Index) -> Callable[[Vectors], Any]:
     prepared = []
     for part in index._snapshot.segments:
         if (each := part.structure) is not None:
-            refined = faiss.IndexRefine(each._index, part.vectors.scalar_index)
+            refined = faiss.IndexRefine(each._index, part.vectors.flat_index)
             inner = parameters_of(faiss, each._index, settings, 1.0, None)
             factor = each.candidates_for(K, settings) / K
             prepared.append((refined, faiss.IndexRefineSearchParameters(k_factor=factor, base_index_params=inner)))

@@ -95,17 +95,19 @@ def too_few(error: BaseException) -> bool:
     return "Number of training points" in str(error)
 
 
-def scalar_index(
-    codes: npt.NDArray[Any], ranges: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]] | None
-) -> Any:
-    """FAISS's scalar quantizer by inner product over codes that stay where they are; they must outlive it.
+def flat_index(codes: npt.NDArray[Any], ranges: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]] | None) -> Any:
+    """A flat FAISS index by inner product over codes that stay where they are; they must outlive it.
 
     Args:
-        codes: (rows, dim) float16, or uint8 that mean lowest + step * code.
+        codes: (rows, dim) float32, float16, or uint8 that mean lowest + step * code.
         ranges: lowest and step, (dim,) each, for uint8.
     """
     faiss = load_faiss()
     dimension = codes.shape[1]
+    if codes.dtype == np.float32:
+        index = faiss.IndexFlatIP(dimension)
+        use_codes(index, codes)
+        return index
     kinds = faiss.ScalarQuantizer
     kind = kinds.QT_fp16 if ranges is None else kinds.QT_8bit
     index = faiss.IndexScalarQuantizer(dimension, kind, faiss.METRIC_INNER_PRODUCT)

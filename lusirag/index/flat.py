@@ -75,8 +75,13 @@ def nearest(segments: Sequence[Candidates], queries: Vectors, k: int) -> list[li
     queries = np.ascontiguousarray(queries, dtype=np.float32)
     results: list[list[Match]] = []
     for start in range(0, len(queries), _QUERIES_AT_ONCE):
-        results += _nearest(segments, queries[start : start + _QUERIES_AT_ONCE], k, k + 8 + k // 8)
+        results += _nearest(segments, queries[start : start + _QUERIES_AT_ONCE], k, with_spare(k))
     return results
+
+
+def with_spare(k: int) -> int:
+    """How many rows to take for the k best, since the scores by which they are taken are rounded."""
+    return k + 8 + k // 8
 
 
 def _nearest(segments: Sequence[Candidates], queries: Vectors, k: int, fetched: int) -> list[list[Match]]:
@@ -124,13 +129,30 @@ def _kth_largest(scores: Vectors, k: int) -> float:
     return float(np.partition(scores, len(scores) - k)[len(scores) - k])
 
 
-def rank(segments: Sequence[Candidates], queries: Vectors, origin: Places, rows: Places, k: int) -> list[list[Match]]:
-    """The k best rows of each query by exact cosines, equal ones by segment and row; arguments as for `cosines`."""
+def rank(
+    segments: Sequence[Candidates],
+    queries: Vectors,
+    origin: Places,
+    rows: Places,
+    k: int,
+    rounded: Vectors | None = None,
+) -> list[list[Match]]:
+    """The k best rows of each query by exact cosines, equal ones by segment and row.
+
+    Args:
+        segments: where the rows lie.
+        queries, origin, rows: as for `cosines`.
+        k: at most so many of each query are returned.
+        rounded: (n, m) the cosines but for rounding, if they are known.
+    """
     vectors = [segment.vectors for segment in segments]
-    if (width := rows.shape[1]) > 2 * k:
-        rough = np.fmax(_scores(vectors, queries, origin, rows, np.vecdot), -np.inf)  # no NaN of an altered file
-        lowest = np.partition(rough, width - k, axis=1)[:, [width - k]] - _ROUNDING
-        rows = np.where(rough >= lowest, rows, -1)
+    width = rows.shape[1]
+    if rounded is None and width > 2 * k:
+        rounded = _scores(vectors, queries, origin, rows, np.vecdot)
+    if rounded is not None and width > k:
+        rounded = np.fmax(rounded, -np.inf)  # no NaN of an altered file
+        lowest = np.partition(rounded, width - k, axis=1)[:, [width - k]] - _ROUNDING
+        rows = np.where(rounded >= lowest, rows, -1)
     scores = cosines(vectors, queries, origin, rows)
     order = np.lexsort((rows, origin, -scores))[:, :k]
     query = np.arange(len(queries))[:, None]

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from lusirag.index.values import is_text, number_code
+from lusirag.index.values import is_text, number_code, offset_code
 
 _NOWHERE = -1
 
@@ -32,9 +32,9 @@ class Gather:
         self._address = file.address
         self._bytes = memoryview(file)
         self._text = is_text(kind)
-        code = ("i" if kind == pa.string() else "q") if self._text else number_code(kind)
+        code = offset_code(kind) if self._text else number_code(kind)
         self._bits = np.frombuffer(self._bytes, np.uint8)
-        self._numbers = self._bits[: len(self._bits) // 8 * 8].view(code)
+        self._numbers = self._bits[: len(self._bits) // 8 * 8].view(np.dtype(code))
         # Of each batch: the bytes where its bitmap of nulls begins and its text, and the number where its numbers do.
         self._nulls, self._texts, self._firsts = np.full((3, batches), _NOWHERE, np.int64)
         self._sizes = np.zeros(batches, np.int64)  # bytes of its text
@@ -84,11 +84,11 @@ class Gather:
     def _present(self, batch: Places, at: Places) -> npt.NDArray[np.bool_]:
         """(n,) whether there is a value."""
         nulls = self._nulls[batch]
-        with_nulls = nulls != _NOWHERE
-        if not with_nulls.any():
-            return ~with_nulls
-        bits = self._bits[np.where(with_nulls, nulls + (at >> 3), 0)] >> (at & 7).astype(np.uint8)
-        return ~with_nulls | ((bits & 1) == 1)
+        present: npt.NDArray[np.bool_] = nulls == _NOWHERE
+        if not present.all():
+            bits = self._bits[np.where(present, 0, nulls + (at >> 3))] >> (at & 7).astype(np.uint8)
+            present |= (bits & 1).astype(np.bool_)
+        return present
 
     def _place(self, buffer: pa.Buffer | None) -> int:
         if not buffer:  # Arrow lets an empty one lie anywhere

@@ -95,22 +95,13 @@ def _by_faiss(
     queries: Vectors, vectors: StoredVectors, k: int, allowed: Bitmap
 ) -> tuple[Vectors, npt.NDArray[np.int64]]:
     faiss = load_faiss()
-    n, rows = len(queries), len(vectors)
     # NOTE: the selector is given even when all rows are allowed: one code path, and for a single query FAISS's
     # selector kernel is no slower than the one without (measured with faiss-cpu 1.15.1).
-    selector = faiss.IDSelectorBitmap(rows, faiss.swig_ptr(allowed))
-    if not vectors.plain:
-        found: tuple[Vectors, npt.NDArray[np.int64]] = vectors.scalar_index.search(
-            queries, k, params=faiss.SearchParameters(sel=selector)
-        )
-        return found
-    scores = np.empty((n, k), dtype=np.float32)
-    best = np.empty((n, k), dtype=np.int64)
-    faiss.knn_inner_product(
-        faiss.swig_ptr(queries), faiss.swig_ptr(vectors.codes), queries.shape[1], n, rows, k,
-        faiss.swig_ptr(scores), faiss.swig_ptr(best), selector,
-    )  # fmt: skip
-    return scores, best
+    selector = faiss.IDSelectorBitmap(len(vectors), faiss.swig_ptr(allowed))
+    found: tuple[Vectors, npt.NDArray[np.int64]] = vectors.flat_index.search(
+        queries, k, params=faiss.SearchParameters(sel=selector)
+    )
+    return found
 
 
 def _by_products(

@@ -51,13 +51,13 @@ def reader(column: pa.Array) -> Read:
     if (code := number_code(kind)) is not None:
         return _numbers(column, code)
     if is_text(kind):
-        return _texts(column, "i" if pa.types.is_string(kind) else "q")
+        return _texts(column, offset_code(kind))
     if pa.types.is_boolean(kind):
         return _flags(column)
     if pa.types.is_struct(kind):
         return _fields(column)
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return _lists(column, "i" if pa.types.is_list(kind) else "q")
+        return _lists(column, offset_code(kind))
     if pa.types.is_date32(kind):
         return _converted(_numbers(column, "i"), _day)
     if pa.types.is_timestamp(kind) and kind.unit in _TICKS:
@@ -72,7 +72,12 @@ def number_code(kind: pa.DataType) -> str | None:
 
 def is_text(kind: pa.DataType) -> bool:
     """Whether values of a type are texts that lie one behind the other."""
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def offset_code(kind: pa.DataType) -> str:
+    """That of the numbers which say where each text or list of a column begins."""
+    return "q" if pa.types.is_large_string(kind) or pa.types.is_large_list(kind) else "i"
 
 
 def fields(column: pa.StructArray) -> dict[str, Read]:

@@ -20,7 +20,7 @@ import pyarrow as pa
 from lusirag.errors import InvalidArgumentError
 from lusirag.index import gpu
 from lusirag.index.columns import numbers
-from lusirag.index.engine import scalar_index
+from lusirag.index.engine import flat_index
 from lusirag.index.tombstones import Mask
 from lusirag.types import Vectors
 
@@ -105,9 +105,9 @@ class StoredVectors:
         return None
 
     @cached_property
-    def scalar_index(self) -> Any:
-        """FAISS's index over the codes where they lie, for those that are not float32."""
-        return scalar_index(self.codes, self.ranges)
+    def flat_index(self) -> Any:
+        """FAISS's index over the codes where they lie."""
+        return flat_index(self.codes, self.ranges)
 
     @cached_property
     def resident(self) -> gpu.Resident | None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from lusirag.index import flat
 from lusirag.index.ann.records import SearchSettings
-from lusirag.index.ann.stored import Find, Rows, StoredStructure
+from lusirag.index.ann.stored import Find, Found, StoredStructure
 from lusirag.index.engine import in_threads
 from lusirag.types import Vectors
 
@@ -26,6 +26,9 @@ EXACT_ONE_IN = 10
 _CANDIDATES_ONE_IN = 4
 # Candidates that are scored again at once; their vectors take 8 bytes a number.
 _ROWS_AT_ONCE = 1 << 13
+# Structures that score their candidates again themselves. That takes FAISS a fraction of the time, but it is done for
+# those of each, and where vectors must be read from a disk first, so many more are read.
+_STRUCTURES_THAT_SCORE = 2
 
 
 def nearest(
@@ -60,9 +63,10 @@ def nearest(
     if not used or not len(queries):
         return found
     in_threads(StoredStructure.load, [structure for structure in used.values() if not structure.loaded])
+    kept = flat.with_spare(k) if len(used) <= _STRUCTURES_THAT_SCORE else None
     finders = {
         number: (
-            structure.finder(settings, allowed[number].allowed, allowed[number].rows),
+            structure.finder(settings, allowed[number].allowed, allowed[number].rows, kept),
             structure.candidates_for(k, settings),
         )
         for number, structure in used.items()
@@ -90,15 +94,15 @@ def _nearest(
 ) -> list[list[flat.Match]]:
     """The answers to some queries: from the structures that `finders` search, and what was found elsewhere."""
 
-    def find(number: int) -> tuple[Vectors, Rows]:
+    def find(number: int) -> Found:
         run, depth = finders[number]
         return run(queries, depth)
 
     # One query is one thread's work in each segment, many are shared out among threads in each.
     found = in_threads(find, finders) if len(queries) == 1 else [find(number) for number in finders]
-    scores = np.concatenate([part for part, _ in found], axis=1)  # (n, m of all segments)
-    rows = np.concatenate([part for _, part in found], axis=1)
-    origin = np.repeat(list(finders), [part.shape[1] for _, part in found])[None].repeat(len(queries), axis=0)
+    scores = np.concatenate([part.scores for part in found], axis=1)  # (n, m of all segments)
+    rows = np.concatenate([part.rows for part in found], axis=1)
+    origin = np.repeat(list(finders), [part.rows.shape[1] for part in found])[None].repeat(len(queries), axis=0)
     again: dict[int, list[int]] = {}  # segments of a query
     if (found_none := rows < 0).any():
         # Each segment that is searched this way has more rows than k: one that gives fewer is searched exactly.
@@ -113,9 +117,11 @@ def _nearest(
     if (width := rows.shape[1]) > most:  # those that look best, in no order
         query = np.arange(len(queries))[:, None]
         best = np.argpartition(scores, width - most, axis=1)[:, width - most :]
-        origin, rows = origin[query, best], rows[query, best]
+        origin, rows, scores = origin[query, best], rows[query, best], scores[query, best]
+    rounded = scores if all(part.exact for part in found) else None
+    ranked = flat.rank(allowed, queries, origin, rows, k, rounded)
     results = []
-    for at, (here, there) in enumerate(zip(flat.rank(allowed, queries, origin, rows, k), elsewhere, strict=True)):
+    for at, (here, there) in enumerate(zip(ranked, elsewhere, strict=True)):
         if at in again:
             parts = [part if number in again[at] else part._replace(rows=0) for number, part in enumerate(allowed)]
             there = there + flat.nearest(parts, queries[at : at + 1], k)[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,14 +20,30 @@ from lusirag.index.vectors import StoredVectors
 from lusirag.types import Vectors
 
 Rows = npt.NDArray[np.int64]
-Find = Callable[[Vectors, int], tuple[Vectors, Rows]]
+
+
+class Found(NamedTuple):
+    """What a structure found for n queries, best first.
+
+    Attributes:
+        scores: (n, m) inner products.
+        rows: (n, m); -1 where fewer were found, and the score is anything.
+        exact: whether the scores are those of the stored vectors, but for rounding, and not what the structure knows.
+    """
+
+    scores: Vectors
+    rows: Rows
+    exact: bool
+
+
+Find = Callable[[Vectors, int], Found]
 
 # Candidates that are scored again for one hit, by what the structure knows of a vector: 8 bits a number, or about one.
 _FINE, _COARSE = 2, 10
 _FEWEST_HITS = 10  # that candidates are counted for; few candidates would find less than their share
-# Queries that lists are chosen for at once: for many more FAISS multiplies matrices, which adds up otherwise.
-_LISTS_CHOSEN_AT_ONCE = 16
-_SEARCHED_AT_ONCE = 4
+# Numbers of a part of a vector from which FAISS compares the parts of many queries at once by matrix products, which
+# add up otherwise than for one query.
+_LARGE_PART = 16
 
 
 class StoredStructure:
@@ -49,7 +65,8 @@ class StoredStructure:
         self._bytes = np.memmap(directory / record.path, dtype=np.uint8, mode="r")
         self._lock = threading.Lock()
         self._index: Any = None
-        self._lists: Any = None
+        self._refined: Any = None  # it and the stored vectors
+        self._lists: Any = None  # how to choose among them
         self._resident: gpu.Resident | None = None
         self._selects = True
         self._unfiltered: dict[SearchSettings, Any] = {}  # parameters of searches in which all rows are allowed
@@ -88,7 +105,10 @@ class StoredStructure:
                 )
             if gpu.searches():
                 self._resident = self._copied(index)
-            self._lists = _plain_lists(index)
+            # NOTE: with a selector FAISS compares each query with the lists by itself. Without one it multiplies
+            # matrices where queries are many, which adds up otherwise, and chooses another list now and then.
+            self._lists = faiss.SearchParameters(sel=faiss.IDSelectorAll()) if _plain_lists(index) else None
+            self._refined = faiss.IndexRefine(index, self._vectors.flat_index)
             self._index = index
 
     def _copied(self, index: Any) -> gpu.Resident | None:
@@ -104,47 +124,52 @@ class StoredStructure:
         coarse = "PQ" in self.factory or "RaBitQ" in self.factory or "LSH" in self.factory
         return (_COARSE if coarse else _FINE) * settings.rescored * max(k, _FEWEST_HITS)
 
-    def finder(self, settings: SearchSettings, allowed: Bitmap, count: int) -> Find:
-        """What finds the rows that are near to one query.
+    def finder(self, settings: SearchSettings, allowed: Bitmap, count: int, kept: int | None = None) -> Find:
+        """What finds the rows that are near to some queries.
 
         Args:
             settings: how hard to look.
             allowed: bitmap of the rows that may be found.
             count: how many those are. Where only some are, the search looks harder in the same measure.
+            kept: if given, candidates are scored again, and so many of the best returned. Not by a GPU, nor by
+                structures that take no parameters.
 
         Returns:
-            A function of queries (n, dim) and a number m: approximate inner products and rows, both (n, m), best first;
-            the row is -1 where fewer were found, and its score anything. What it finds for a query does not depend on
-            the others, unless a GPU does it: there the lists of a query in company may differ by one that is as near
-            as another.
+            A function of queries (n, dim) and a number m of candidates, at least `kept`. What it finds for a query does
+            not depend on the others, unless a GPU does it: there the lists of a query in company may differ by one that
+            is as near as another.
         """
         self.load()
         faiss = load_faiss()
         selector, parameters = None, self._unfiltered.get(settings)
         if count < self._rows:
             selector = faiss.IDSelectorBitmap(self._rows, faiss.swig_ptr(allowed))
-            parameters = _parameters(faiss, self._index, settings, self._rows / max(count, 1), selector)
+            parameters = self._parameters(settings, self._rows / max(count, 1), selector)
         elif parameters is None:
-            parameters = self._unfiltered[settings] = _parameters(faiss, self._index, settings, 1.0, None)
+            parameters = self._unfiltered[settings] = self._parameters(settings, 1.0, None)
+        # HNSW searches for each query by itself in any company.
+        search = self._search if self._lists or self.factory.startswith("HNSW") else self._search_each
 
         # NOTE: FAISS holds bare pointers to the selector and the bitmap; this function keeps both alive.
-        def on_cpu(queries: Vectors, m: int) -> tuple[Vectors, Rows]:
-            scores, rows = search(queries, m, parameters)
+        def on_cpu(queries: Vectors, m: int) -> Found:
+            found = search(queries, m, kept, parameters)
             if selector is not None and not self._selects:
+                rows = found.rows
                 rows = np.where((allowed[rows >> 3] >> (rows & 7).astype(np.uint8)) & 1 > 0, rows, -1)
-            return scores, rows
+                return found._replace(rows=rows)
+            return found
 
-        search = self._search
-        if not self.factory.startswith("HNSW"):  # of which each query is searched for by itself in any company
-            search = self._search_lists if self._lists is not None else self._search_each
         resident, wider = self._resident, self._parameters_on_gpu(settings, self._rows / max(count, 1))
         if resident is None or wider is None:
             return on_cpu
 
-        def find_on_gpu(queries: Vectors, m: int) -> tuple[Vectors, Rows]:
+        def find_on_gpu(queries: Vectors, m: int) -> Found:
             fetched = gpu.fetched(m, count, self._rows, resident.most)
             found = None if fetched is None else resident.search(queries, fetched, wider)
-            return on_cpu(queries, m) if found is None else gpu.among(allowed, *found, m)
+            if found is None:
+                return on_cpu(queries, m)
+            scores, rows = gpu.among(allowed, *found, m)
+            return Found(scores, rows, exact=False)
 
         return find_on_gpu
 
@@ -158,59 +183,55 @@ class StoredStructure:
             return None
         return _parameters(load_faiss(), self._index, settings, factor, None)
 
-    def _search(self, queries: Vectors, m: int, parameters: Any) -> tuple[Any, Rows]:
+    def _parameters(self, settings: SearchSettings, factor: float, selector: Any) -> Any:
+        return _parameters(load_faiss(), self._index, settings, factor, selector, self._lists)
+
+    def _search(self, queries: Vectors, m: int, kept: int | None, parameters: Any) -> Found:
         if self._selects:
             try:
-                found: tuple[Any, Rows] = self._index.search(queries, m, params=parameters)
-                return found
+                if kept is None:
+                    scores, rows = self._index.search(queries, m, params=parameters)
+                else:
+                    again = load_faiss().IndexRefineSearchParameters(
+                        k_factor=(m + 0.5) / kept, base_index_params=parameters
+                    )
+                    scores, rows = self._refined.search(queries, kept, params=again)
+                return Found(scores, rows, exact=kept is not None)
             except RuntimeError:
                 # Some structures take no parameters (NSG, refined ones): what may not be found is left out afterwards.
                 self._selects = False
-        plain: tuple[Any, Rows] = self._index.search(queries, m)
-        return plain
+        scores, rows = self._index.search(queries, m)
+        return Found(scores, rows, exact=False)
 
-    def _search_each(self, queries: Vectors, m: int, parameters: Any) -> tuple[Any, Rows]:
-        if len(queries) == 1:
-            return self._search(queries, m, parameters)
-        scores, rows = zip(*in_threads(lambda query: self._search(query[None], m, parameters), queries), strict=True)
-        return np.concatenate(scores), np.concatenate(rows)
-
-    def _search_lists(self, queries: Vectors, m: int, parameters: Any) -> tuple[Any, Rows]:
-        """What `_search_each` finds, sooner: FAISS is called for several queries at once."""
-        if len(queries) == 1:
-            return self._search(queries, m, parameters)
-        faiss, index, n = load_faiss(), self._lists, len(queries)
-        lists = np.empty((n, parameters.nprobe), dtype=np.int64)
-        nearness = np.empty(lists.shape, dtype=np.float32)
-        for start in range(0, n, _LISTS_CHOSEN_AT_ONCE):
-            part = slice(start, start + _LISTS_CHOSEN_AT_ONCE)
-            index.quantizer.search(queries[part], parameters.nprobe, D=nearness[part], I=lists[part])
-        scores = np.empty((n, m), dtype=np.float32)
-        rows = np.empty((n, m), dtype=np.int64)
-
-        def look(part: slice) -> None:
-            asked, *rest = (faiss.swig_ptr(each[part]) for each in (queries, lists, nearness, scores, rows))
-            # NOTE: FAISS's Python method of this name takes no parameters; this is the one that it calls.
-            index.search_preassigned_c(len(queries[part]), asked, m, *rest, False, parameters)
-
-        if isinstance(index, faiss.IndexIVFFastScan):
-            look(slice(None))
-        else:  # FAISS looks into given lists by one thread
-            in_threads(look, [slice(start, start + _SEARCHED_AT_ONCE) for start in range(0, n, _SEARCHED_AT_ONCE)])
-        return scores, rows
+    def _search_each(self, queries: Vectors, m: int, kept: int | None, parameters: Any) -> Found:
+        found = in_threads(lambda query: self._search(query[None], m, kept, parameters), queries)
+        scores, rows, exact = zip(*found, strict=True)
+        return Found(np.concatenate(scores), np.concatenate(rows), exact=all(exact))
 
 
-def _plain_lists(index: Any) -> Any | None:
-    """An index with lists that a flat quantizer finds; None if it is another one."""
+def _plain_lists(index: Any) -> bool:
+    """Whether an index has lists that a flat quantizer finds, and finds the same for a query in any company."""
     faiss = load_faiss()
     index = faiss.downcast_index(index)
+    if isinstance(index, faiss.IndexIVFPQFastScan) and index.pq.dsub >= _LARGE_PART:
+        return False
     kinds = (faiss.IndexIVFFlat, faiss.IndexIVFScalarQuantizer, faiss.IndexIVFPQ, faiss.IndexIVFPQFastScan)
-    flat = type(index) in kinds and isinstance(faiss.downcast_index(index.quantizer), faiss.IndexFlat)
-    return index if flat else None
+    return type(index) in kinds and isinstance(faiss.downcast_index(index.quantizer), faiss.IndexFlat)
 
 
-def _parameters(faiss: Any, index: Any, settings: SearchSettings, factor: float, selector: Any) -> Any:
-    """FAISS's search parameters for an index; they are objects of one search, so threads do not disturb each other."""
+def _parameters(
+    faiss: Any, index: Any, settings: SearchSettings, factor: float, selector: Any, lists: Any = None
+) -> Any:
+    """FAISS's search parameters for an index; they are objects of one search, so threads do not disturb each other.
+
+    Args:
+        faiss: the module.
+        index: what to search.
+        settings: how hard to look.
+        factor: as many times as hard.
+        selector: of the rows that may be found; None for all.
+        lists: parameters of the search for lists.
+    """
     index = faiss.downcast_index(index)
     if isinstance(index, faiss.IndexPreTransform):
         inner = _parameters(faiss, index.index, settings, factor, selector)
@@ -224,7 +245,7 @@ def _parameters(faiss: Any, index: Any, settings: SearchSettings, factor: float,
         nprobe = min(index.nlist, round(settings.nprobe * factor))
         if isinstance(index, (faiss.IndexIVFRaBitQ, faiss.IndexIVFRaBitQFastScan)):
             return faiss.IVFRaBitQSearchParameters(nprobe=nprobe, sel=selector)
-        return faiss.SearchParametersIVF(nprobe=nprobe, sel=selector)
+        return faiss.SearchParametersIVF(nprobe=nprobe, sel=selector, quantizer_params=lists)
     if isinstance(index, (faiss.IndexRaBitQ, faiss.IndexRaBitQFastScan)):
         return faiss.RaBitQSearchParameters(qb=8, sel=selector)
     return faiss.SearchParameters(sel=selector)

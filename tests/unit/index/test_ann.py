@@ -131,10 +131,10 @@ def test_candidates_do_not_depend_on_the_other_queries(tmp_path: Path, ann: str,
         faiss.omp_set_num_threads(2)
         find = structure.finder(SearchSettings(nprobe=1), allowed, ROWS // share)
         queries = np.concatenate([vectors_of(QUERIES, WIDE), between_lists(structure._index)])
-        scores, rows = find(queries, 30)
+        scores, rows, _ = find(queries, 30)
         alone = [find(query[None], 30) for query in queries]
-        assert np.array_equal(np.concatenate([each for _, each in alone]), rows)
-        assert np.array_equal(np.concatenate([each for each, _ in alone])[rows >= 0], scores[rows >= 0])
+        assert np.array_equal(np.concatenate([each.rows for each in alone]), rows)
+        assert np.array_equal(np.concatenate([each.scores for each in alone])[rows >= 0], scores[rows >= 0])
         assert set(rows[rows >= 0] % share) == {0}
         assert len(set(rows.flat)) > 100
 
