@@ -44,10 +44,15 @@ def in_threads(run: Callable[[Item], Result], items: Iterable[Item]) -> list[Res
         finally:
             _inside.now = False
 
+    def help_out() -> None:
+        # NOTE: each thread has its own number, and with another one BLAS adds up in another order.
+        load_faiss().omp_set_num_threads(threads)
+        work()
+
     process = os.getpid()
     if process not in _pools:
         _pools.setdefault(process, ThreadPoolExecutor(threads, "lusirag search"))
-    helpers = [_pools[process].submit(work) for _ in range(min(threads, len(items)) - 1)]
+    helpers = [_pools[process].submit(help_out) for _ in range(min(threads, len(items)) - 1)]
     try:
         work()
     finally:

@@ -23,7 +23,7 @@ from lusirag.index.writer import Writer
 from lusirag.types import Hit
 
 ROWS = 1500
-WIDE = 384
+WIDE = 768
 # What each must find: of vectors of 16 independent numbers, those that keep few bits of each cannot find much.
 LEAST = {
     "hnsw": 0.97, "ivf": 0.97, "ivf-pq": 0.8, "binary": 0.8, "HNSW16": 0.97, "HNSW8,SQfp16": 0.97, "IVF8,Flat": 0.97,
@@ -122,14 +122,15 @@ def between_lists(structure: Any) -> np.ndarray:
 
 @pytest.mark.parametrize("ann", [*LEAST, "IVF32,PQ8x4fsr"])
 @pytest.mark.parametrize("share", [1, 2])
-def test_candidates_do_not_depend_on_the_other_queries(tmp_path: Path, ann: str, share: int) -> None:
+@pytest.mark.parametrize("kept", [None, 18])
+def test_candidates_do_not_depend_on_the_other_queries(tmp_path: Path, ann: str, share: int, kept: int | None) -> None:
     with Index.create(tmp_path / "index", FakeEmbedder(dimension=WIDE), ann=ann, identify_languages=False) as index:
         index.add(documents(range(ROWS)))
         [structure] = [part.structure for part in index._snapshot.segments]
         assert structure is not None
         allowed = to_bitmap(np.arange(ROWS) % share == 0)
         faiss.omp_set_num_threads(2)
-        find = structure.finder(SearchSettings(nprobe=1), allowed, ROWS // share)
+        find = structure.finder(SearchSettings(nprobe=1), allowed, ROWS // share, kept)
         queries = np.concatenate([vectors_of(QUERIES, WIDE), between_lists(structure._index)])
         scores, rows, _ = find(queries, 30)
         alone = [find(query[None], 30) for query in queries]
@@ -203,10 +204,10 @@ def test_k_is_filled_under_filters(tmp_path: Path, ann: str, k: int) -> None:
 def test_a_structure_that_comes_back_short_is_helped_out(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = stored.StoredStructure._search
 
-    def short(self: Any, query: Any, m: int, parameters: Any) -> Any:
-        scores, rows = whole(self, query, m, parameters)
-        rows[:, 3:] = -1
-        return scores, rows
+    def short(self: Any, query: Any, m: int, kept: int | None, parameters: Any) -> stored.Found:
+        found = whole(self, query, m, kept, parameters)
+        found.rows[:, 3:] = -1
+        return found
 
     monkeypatch.setattr(stored.StoredStructure, "_search", short)
     found, expected = index.search_many(QUERIES, k=10), exact(index, QUERIES, 10)
