@@ -72,7 +72,8 @@ class Documents:
             if field.name not in self.schema.names or self.schema.field(field.name).type != field.type:
                 raise ValueError(f"it lacks the column {field.name!r} of type {field.type}")
         # NOTE: the file says twice what its columns are; an altered type would be read as another one.
-        if pa.ipc.read_schema(self._source.read_buffer().slice(len(_MAGIC))) != self.schema:
+        self._file = self._source.read_buffer()
+        if pa.ipc.read_schema(self._file.slice(len(_MAGIC))) != self.schema:
             raise ValueError("its two schemas differ")
         if (self._reader.num_record_batches == 0) != (rows == 0):
             raise ValueError(f"it should hold {rows} rows")
@@ -204,9 +205,8 @@ class Documents:
         """By column, and its field where it is one of structs."""
         kinds: dict[tuple[str, str | None], pa.DataType] = {(field.name, None): field.type for field in self.schema}
         kinds |= {(CHUNK_COLUMN, field.name): field.type for field in CHUNK_TYPE}
-        self._source.seek(0)
-        file, batches = self._source.read_buffer(), self._reader.num_record_batches
-        return {key: Gather(file, kind, batches) for key, kind in kinds.items() if gathers(kind)}
+        batches = self._reader.num_record_batches
+        return {key: Gather(self._file, kind, batches) for key, kind in kinds.items() if gathers(kind)}
 
     @cached_property
     def _batch_rows(self) -> int:
