@@ -102,16 +102,14 @@ def _nearest(segments: Sequence[Candidates], queries: Vectors, k: int, fetched: 
         found = [search(_Piece(number, 0, segments[number])) for number in used]
     scores = np.concatenate([part for _, part, _ in found], axis=1)  # (n, m of all segments)
     rows = np.concatenate([part for _, _, part in found], axis=1)
+    scores[rows < 0] = -np.inf
     origin = np.concatenate([np.full(part.shape[1], piece.segment) for piece, part, _ in found])
-    results = []
-    for at, query in enumerate(queries):
-        lowest = _kth_largest(scores[at][rows[at] >= 0], k) - _ROUNDING
-        # Rows beyond the last fetched one might equal the k-th best: then look further.
-        if any(part.shape[1] < piece.part.rows and part[at, -1] >= lowest for piece, part, _ in found):
-            results += _nearest(segments, query[None], k, 4 * fetched)
-            continue
-        kept = (rows[at] >= 0) & (scores[at] >= lowest)
-        results += rank(segments, query[None], origin[kept][None], rows[at][kept][None], k)
+    results = rank(segments, queries, np.broadcast_to(origin, rows.shape), rows, k, scores)
+    # Rows beyond the last fetched one might equal the k-th best: then look further.
+    lowest = _lowest(scores, k)
+    ends = [part[:, [-1]] for piece, part, _ in found if part.shape[1] < piece.part.rows]
+    for at in np.flatnonzero((np.concatenate(ends, axis=1) >= lowest).any(axis=1)) if ends else ():
+        [results[at]] = _nearest(segments, queries[at : at + 1], k, 4 * fetched)
     return results
 
 
@@ -123,10 +121,12 @@ def _pieces(number: int, segment: Candidates) -> Iterator[_Piece]:
             yield _Piece(number, start, Candidates(vectors, allowed, rows))
 
 
-def _kth_largest(scores: Vectors, k: int) -> float:
-    if len(scores) <= k:
-        return -np.inf
-    return float(np.partition(scores, len(scores) - k)[len(scores) - k])
+def _lowest(rounded: Vectors, k: int) -> Vectors:
+    """(n, 1) what the k largest of each of n rows are not below, however they were rounded."""
+    width = rounded.shape[1]
+    if width <= k:
+        return np.full((len(rounded), 1), -np.inf, dtype=np.float32)
+    return np.partition(rounded, width - k, axis=1)[:, [width - k]] - np.float32(_ROUNDING)
 
 
 def rank(
@@ -146,13 +146,11 @@ def rank(
         rounded: (n, m) the cosines but for rounding, if they are known.
     """
     vectors = [segment.vectors for segment in segments]
-    width = rows.shape[1]
-    if rounded is None and width > 2 * k:
+    if rounded is None and rows.shape[1] > 2 * k:
         rounded = _scores(vectors, queries, origin, rows, np.vecdot)
-    if rounded is not None and width > k:
+    if rounded is not None:
         rounded = np.fmax(rounded, -np.inf)  # no NaN of an altered file
-        lowest = np.partition(rounded, width - k, axis=1)[:, [width - k]] - _ROUNDING
-        rows = np.where(rounded >= lowest, rows, -1)
+        rows = np.where(rounded >= _lowest(rounded, k), rows, -1)
     scores = cosines(vectors, queries, origin, rows)
     order = np.lexsort((rows, origin, -scores))[:, :k]
     query = np.arange(len(queries))[:, None]

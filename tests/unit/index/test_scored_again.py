@@ -1,4 +1,4 @@
-"""Candidates that FAISS scores again as it searches: what lusirag's own scoring gives."""
+"""Rows taken by rounded scores, and candidates that FAISS scores again as it searches: ranked as lusirag itself does."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lusirag.index.ann import building, kinds, nearest
 from lusirag.index.ann.records import SearchSettings
 from lusirag.index.ann.stored import StoredStructure
 from lusirag.index.tombstones import to_bitmap
-from lusirag.index.vectors import STORAGES
+from lusirag.index.vectors import STORAGES, stored_as
 
 ROWS, CANDIDATES, KEPT = 1500, 40, 12
 QUERIES = [f"query {number}" for number in range(50)]
@@ -109,3 +109,23 @@ def test_many_structures_leave_it_to_lusirag(
         assert sum(part.structure is not None for part in index._snapshot.segments) == structures
         index.search("x", k=10)
     assert kept == [flat.with_spare(10) if exact else None] * structures
+
+
+@pytest.mark.parametrize("asked", [1, 64])
+def test_cosines_that_rounding_hides_are_ranked_exactly(asked: int) -> None:
+    """Of 300 rows that are nearest and differ in the eighth digit, more than are taken at first may be the best."""
+    random = np.random.default_rng(3)
+    queries = random.standard_normal((asked, 64), dtype=np.float32)
+    queries /= np.linalg.norm(queries, axis=1, keepdims=True)
+    close = queries[0] + 0.4 * queries[-1] + 2e-8 * random.standard_normal((300, 64), dtype=np.float32)
+    far = random.standard_normal((700, 64), dtype=np.float32)
+    rows = random.permutation(np.concatenate([close, far]))
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    parts = [stored_as("float32", part) for part in (rows[:600], rows[600:])]
+    candidates = [flat.Candidates(part, to_bitmap(np.ones(len(part), dtype=np.bool_)), len(part)) for part in parts]
+    found = flat.nearest(candidates, queries, 10)
+    for query, matches in zip(queries, found, strict=True):
+        cosines = (rows.astype(np.float64) * query).sum(axis=1).astype(np.float32)
+        best = np.argsort(-cosines, kind="stable")[:10]
+        assert [match.row + 600 * match.segment for match in matches] == best.tolist()
+        assert [match.score for match in matches] == cosines[best].tolist()
