@@ -1,4 +1,4 @@
-"""Rows taken by rounded scores, and candidates that FAISS scores again as it searches: ranked as lusirag itself does."""
+"""Rows that were taken by rounded scores, lusirag's or FAISS's: ranked as lusirag itself scores them."""
 
 from __future__ import annotations
 
