@@ -101,7 +101,11 @@ class Documents:
         return hit
 
     def hits(self, rows: Sequence[int], scores: Sequence[float]) -> list[Hit]:
-        """Several passages, as `hit` gives each; many at once take less time."""
+        """Several passages, as `hit` gives each; many at once take less time.
+
+        Raises:
+            IndexStateError: one was altered, or there is no such row.
+        """
         if len(rows) >= _TOGETHER and min(rows) >= 0 and max(rows) < self._rows:
             try:
                 hits = self._gathered(np.array(rows, dtype=np.int64), scores)
