@@ -5,7 +5,8 @@
     python -m benchmarks.quality --check    # fail where a file says something else
 
 The same figures, and others, come from `lusirag eval udhr --languages ...`. Machines differ in how they round 8-bit
-sums, so a figure is current as long as it is within 0.01 of what is measured.
+sums, so a figure is current as long as one of a language's questions answered otherwise explains it, and the mean of
+all is the same.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ FILES = (
     ROOT / "training" / "lusirag_training" / "card" / "README.md",  # from which the model card is written
 )
 BEGIN, END = "<!-- python -m benchmarks.quality --write -->\n", "<!-- end -->\n"
-TOLERANCE = 0.01
+# The 8-bit model rounds otherwise on another kind of CPU. One of a language's 31 questions may be answered otherwise
+# there; on the whole the figures are the same.
+TOLERANCE, MEAN_TOLERANCE = 1.1 / 31, 0.006
 NDCG, FIRST = Measure("ndcg", 10), Measure("recall", 1)
 GROUPS = {
     "udhr, x2en": "13 languages to English",
@@ -132,13 +135,17 @@ def _parts(content: str) -> tuple[str, str, str]:
 
 
 def differences(written: str, measured: str) -> list[str]:
-    """In which lines a table differs from the measured one by more than `TOLERANCE`, or in its words."""
-    wrong = []
+    """In which lines a table differs from the measured one by more than `TOLERANCE`, or in its words; or all in all."""
+    wrong, apart = [], []
     for one, other in zip_longest(written.splitlines(), measured.splitlines(), fillvalue=""):
         numbers = zip_longest(map(float, _NUMBER.findall(one)), map(float, _NUMBER.findall(other)), fillvalue=-1.0)
-        same_words = _NUMBER.sub("#", one) == _NUMBER.sub("#", other)
-        if not same_words or any(abs(a - b) > TOLERANCE for a, b in numbers):
+        here = [abs(a - b) for a, b in numbers]
+        if _NUMBER.sub("#", one) != _NUMBER.sub("#", other) or max(here, default=0) > TOLERANCE:
             wrong.append(f"it says {one!r}, measured is {other!r}")
+        else:
+            apart += here
+    if apart and (mean := sum(apart) / len(apart)) > MEAN_TOLERANCE:
+        wrong.append(f"its figures differ from those measured by {mean:.3f} in the mean")
     return wrong
 
 
