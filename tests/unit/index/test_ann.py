@@ -16,7 +16,7 @@ from fake_embedder import FakeEmbedder, document, documents, stored_vectors_of, 
 
 from lusirag.errors import IndexStateError, InvalidArgumentError, MissingDependencyError
 from lusirag.index import Index, scan, segment, verify_index
-from lusirag.index.ann import building, kinds, nearest, stored
+from lusirag.index.ann import building, kinds, stored
 from lusirag.index.ann.records import SearchSettings
 from lusirag.index.tombstones import to_bitmap
 from lusirag.index.writer import Writer
@@ -33,14 +33,8 @@ LEAST = {
 
 
 @pytest.fixture(autouse=True)
-def small_segments(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(kinds, "SMALLEST_SEGMENT", 300)
-    monkeypatch.setattr(nearest, "EXACT_ROWS", 40)
+def added_in_parts(monkeypatch: pytest.MonkeyPatch, small_on_one_thread: None) -> None:
     monkeypatch.setattr(building, "_ADDED_AT_ONCE", 700)
-    threads = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1)  # on a busy machine several wait for each other longer than such builds take
-    yield
-    faiss.omp_set_num_threads(threads)
 
 
 def make(path: Path, ann: str, rows: int = ROWS, **options: Any) -> Index:

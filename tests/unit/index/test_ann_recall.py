@@ -6,14 +6,12 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-import faiss
 import numpy as np
 import pytest
 from fake_embedder import FakeEmbedder, documents, stored_vectors_of, vectors_of
 
 from lusirag.errors import IndexStateError, InvalidArgumentError
 from lusirag.index import Index
-from lusirag.index.ann import kinds, nearest
 from lusirag.index.ann.questions import first_sentence
 from lusirag.index.ann.recall import interval
 from lusirag.index.ann.records import LanguageRecall, SearchSettings
@@ -23,15 +21,7 @@ from lusirag.types import Document
 ROWS = 1200
 QUERIES = [f"query {number}" for number in range(80)]
 
-
-@pytest.fixture(autouse=True)
-def small_segments(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(kinds, "SMALLEST_SEGMENT", 300)
-    monkeypatch.setattr(nearest, "EXACT_ROWS", 40)
-    threads = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1)
-    yield
-    faiss.omp_set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("small_on_one_thread")
 
 
 @pytest.fixture

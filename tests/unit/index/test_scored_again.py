@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import faiss
 import numpy as np
 import pytest
 from fake_embedder import FakeEmbedder, documents, vectors_of
 
 from lusirag.index import Index, flat
-from lusirag.index.ann import building, kinds, nearest
+from lusirag.index.ann import nearest
 from lusirag.index.ann.records import SearchSettings
 from lusirag.index.ann.stored import StoredStructure
 from lusirag.index.tombstones import to_bitmap
@@ -22,16 +20,7 @@ QUERIES = [f"query {number}" for number in range(50)]
 KINDS = ["hnsw", "ivf", "ivf-pq", "binary", "HNSW8,SQfp16", "OPQ8_16,IVF8,PQ8x4fs", "PCA12,IVF8,SQ8",
          "IVF8,RaBitQ", "IVF16_HNSW8,SQ8", "IVF8,PQ8x4"]  # fmt: skip
 
-
-@pytest.fixture(autouse=True)
-def small_segments(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(kinds, "SMALLEST_SEGMENT", 300)
-    monkeypatch.setattr(nearest, "EXACT_ROWS", 40)
-    monkeypatch.setattr(building, "_ADDED_AT_ONCE", 700)
-    threads = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1)
-    yield
-    faiss.omp_set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("small_on_one_thread")
 
 
 def make(path: Path, ann: str, storage: str = "float16") -> Index:
