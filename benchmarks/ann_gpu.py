@@ -37,6 +37,7 @@ from lusirag.index.ann.nearest import nearest
 from lusirag.index.ann.records import SearchSettings
 from lusirag.index.ann.stored import StoredStructure
 from lusirag.index.engine import load_faiss
+from lusirag.index.ranking import Match
 from lusirag.index.segment import largest_segment
 from lusirag.index.tombstones import to_bitmap
 from lusirag.index.vectors import StoredVectors
@@ -47,7 +48,7 @@ AT_ONCE = (1, 64, 1000)
 SECONDS = 2.0  # after which a measurement is not repeated
 REPEATS = 20
 
-Answers = list[list[flat.Match]]
+Answers = list[list[Match]]
 
 
 def main() -> None:

@@ -1,71 +1,13 @@
-"""The one place that imports FAISS, what lets it read our arrays where they lie, and the threads that call it."""
+"""The one place that imports FAISS, and what lets it read our arrays where they lie."""
 
 from __future__ import annotations
 
-import os
-import threading
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from lusirag.errors import MissingDependencyError
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-
-_pools: dict[int, ThreadPoolExecutor] = {}  # by process, as no thread survives a fork
-_inside = threading.local()
-
-
-def in_threads(run: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """Do something for each item, in as many threads as FAISS may use; within that, one after another.
-
-    The calling thread is one of them, and each takes the next item when it is done with one: so little is lost where
-    items are short, unlike each other, or where the other threads are busy.
-    """
-    items = list(items)
-    if getattr(_inside, "now", False) or len(items) < 2 or (threads := thread_count()) == 1:
-        return [run(item) for item in items]
-    results: list[Result | None] = [None] * len(items)
-    left = iter(range(len(items)))
-
-    def work() -> None:
-        _inside.now = True
-        try:
-            for number in left:
-                results[number] = run(items[number])
-        except BaseException:
-            for _ in left:  # so that the others end too
-                pass
-            raise
-        finally:
-            _inside.now = False
-
-    def help_out() -> None:
-        # NOTE: each thread has its own number, and with another one BLAS adds up in another order.
-        load_faiss().omp_set_num_threads(threads)
-        work()
-
-    process = os.getpid()
-    if process not in _pools:
-        _pools.setdefault(process, ThreadPoolExecutor(threads, "lusirag search"))
-    helpers = [_pools[process].submit(help_out) for _ in range(min(threads, len(items)) - 1)]
-    try:
-        work()
-    finally:
-        errors = [helper.exception() for helper in helpers if not helper.cancel()]  # waits for them
-    for error in errors:
-        if error is not None:
-            raise error
-    return cast(list[Result], results)
-
-
-def thread_count() -> int:
-    """In how many threads `in_threads` does things."""
-    return int(load_faiss().omp_get_max_threads())
 
 
 def load_faiss() -> Any:

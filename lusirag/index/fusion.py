@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lusirag.errors import InvalidArgumentError
-from lusirag.index.flat import Match
+from lusirag.index.ranking import Match
 
 Method = Literal["weighted", "rrf"]
 RANK_CONSTANT = 60

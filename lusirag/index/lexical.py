@@ -16,8 +16,8 @@ from typing import NamedTuple
 import numpy as np
 
 from lusirag.index.analysis import Ids
-from lusirag.index.flat import Match
 from lusirag.index.postings import Postings
+from lusirag.index.ranking import Match
 from lusirag.index.tombstones import Mask
 from lusirag.types import Vectors
 

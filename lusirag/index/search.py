@@ -18,6 +18,7 @@ from lusirag.index.languages import allowed_rows
 from lusirag.index.lexical import Scored, best
 from lusirag.index.passages import checked_vectors
 from lusirag.index.postings import POSTINGS_FILE
+from lusirag.index.ranking import Match, cosines
 from lusirag.index.snapshot import Snapshot
 from lusirag.index.tombstones import Mask, to_mask
 from lusirag.types import Encoder, Hit, Vectors
@@ -57,9 +58,9 @@ def search_snapshot(
     return _hits(snapshot, found)
 
 
-def _hits(snapshot: Snapshot, found: Sequence[Sequence[flat.Match]]) -> list[list[Hit]]:
+def _hits(snapshot: Snapshot, found: Sequence[Sequence[Match]]) -> list[list[Hit]]:
     """The passages of what was found for each query; each segment is asked for all of its own at once."""
-    by_segment: dict[int, list[flat.Match]] = {}
+    by_segment: dict[int, list[Match]] = {}
     for matches in found:
         for match in matches:
             by_segment.setdefault(match.segment, []).append(match)
@@ -70,14 +71,14 @@ def _hits(snapshot: Snapshot, found: Sequence[Sequence[flat.Match]]) -> list[lis
     return [[next(read[match.segment]) for match in matches] for matches in found]
 
 
-def _dense(snapshot: Snapshot, allowed: Sequence[flat.Candidates], vectors: Vectors, k: int) -> list[list[flat.Match]]:
+def _dense(snapshot: Snapshot, allowed: Sequence[flat.Candidates], vectors: Vectors, k: int) -> list[list[Match]]:
     structures = [segment.structure for segment in snapshot.segments]
     return nearest(allowed, structures, vectors, k, snapshot.manifest.ann.settings)
 
 
 def _hybrid(
     snapshot: Snapshot, allowed: Sequence[flat.Candidates], k: int, vectors: Vectors, terms: Terms, fusion: Fusion
-) -> list[list[flat.Match]]:
+) -> list[list[Match]]:
     depth, masks = max(k, fusion.depth), _masks(allowed)
     found, unserved = [], 0
     dense = _dense(snapshot, allowed, vectors, depth)
@@ -106,15 +107,14 @@ def _lexical(snapshot: Snapshot, terms: Terms) -> Iterator[Scored]:
 
 def _exact(
     allowed: Sequence[flat.Candidates], query: npt.NDArray[np.float32], scored: Scored
-) -> Callable[[Sequence[flat.Match]], tuple[Scores, Scores]]:
+) -> Callable[[Sequence[Match]], tuple[Scores, Scores]]:
     """The cosine of any passages, and which share of the query's weight they hold."""
 
-    def score(matches: Sequence[flat.Match]) -> tuple[Scores, Scores]:
-        origin = np.array([[match.segment for match in matches]], dtype=np.int64)
-        rows = np.array([[match.row for match in matches]], dtype=np.int64)
-        cosines = flat.cosines([part.vectors for part in allowed], query[None], origin, rows)[0]
+    def score(matches: Sequence[Match]) -> tuple[Scores, Scores]:
+        places = [(match.segment, match.row) for match in matches]
+        similar = cosines([part.vectors for part in allowed], query, places)
         shares = [float(scored.scores[match.segment][match.row]) / scored.most for match in matches]
-        return cosines.astype(np.float64), np.array(shares, dtype=np.float64)
+        return similar.astype(np.float64), np.array(shares, dtype=np.float64)
 
     return score
 

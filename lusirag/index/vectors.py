@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-from itertools import pairwise
 from typing import Any, Literal, NamedTuple, cast, get_args
 
 import numpy as np
@@ -124,20 +123,16 @@ class StoredVectors:
         return tuple((start, StoredVectors(self.codes[start : start + size], self.ranges)) for start in starts)
 
 
-def taken(sources: Sequence[StoredVectors], origin: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]) -> Vectors:
-    """Vectors (n, dim) of several segments of one index, at least one.
+def taken(pieces: Sequence[tuple[StoredVectors, npt.NDArray[np.int64]]]) -> Vectors:
+    """Vectors (n, dim) of several segments of one index, at least one of each; copies.
 
     Args:
-        sources: of each segment.
-        origin: (n,) the segment of each, ascending.
-        rows: (n,) its row there.
+        pieces: segments, and the rows that are taken of each.
     """
-    starts = [0, *(np.flatnonzero(origin[1:] != origin[:-1]) + 1).tolist()]
-    pieces = [(sources[origin[start]], rows[start:end]) for start, end in pairwise([*starts, len(rows)])]
     if pieces[0][0].ranges is None:
         # They are all stored in the same way, and made float32 at once.
-        return StoredVectors(np.concatenate([source.codes[places] for source, places in pieces])).take()
-    return np.concatenate([source.take(places) for source, places in pieces])
+        return StoredVectors(np.concatenate([source.codes[rows] for source, rows in pieces])).take()
+    return np.concatenate([source.take(rows) for source, rows in pieces])
 
 
 def _from_halves(codes: npt.NDArray[np.float16]) -> Vectors:

@@ -14,7 +14,8 @@ import numpy as np
 from lusirag.index import flat
 from lusirag.index.ann.records import SearchSettings
 from lusirag.index.ann.stored import Find, Found, StoredStructure
-from lusirag.index.engine import in_threads
+from lusirag.index.ranking import Match, Proposal, rank, with_spare
+from lusirag.index.threads import in_threads
 from lusirag.types import Vectors
 
 # Where at most so many rows of a segment may be found, or one in so many, they are searched exactly, because a
@@ -37,7 +38,7 @@ def nearest(
     queries: Vectors,
     k: int,
     settings: SearchSettings,
-) -> list[list[flat.Match]]:
+) -> list[list[Match]]:
     """Find the k best rows of all segments for each query, as `flat.nearest` does, but perhaps missing some.
 
     Args:
@@ -62,8 +63,9 @@ def nearest(
     found = flat.nearest(rest, queries, k) if any(part.rows for part in rest) else [[] for _ in queries]
     if not used or not len(queries):
         return found
-    in_threads(StoredStructure.load, [structure for structure in used.values() if not structure.loaded])
-    kept = flat.with_spare(k) if len(used) <= _STRUCTURES_THAT_SCORE else None
+    if new := [structure for structure in used.values() if not structure.loaded]:
+        in_threads(StoredStructure.load, new)
+    kept = with_spare(k) if len(used) <= _STRUCTURES_THAT_SCORE else None
     finders = {
         number: (
             structure.finder(settings, allowed[number].allowed, allowed[number].rows, kept),
@@ -73,7 +75,7 @@ def nearest(
     }
     queries = np.ascontiguousarray(queries, dtype=np.float32)
     at_once = max(1, _ROWS_AT_ONCE // max(depth for _, depth in finders.values()))
-    results: list[list[flat.Match]] = []
+    results: list[list[Match]] = []
     for start in range(0, len(queries), at_once):
         part = slice(start, start + at_once)
         results += _nearest(allowed, finders, queries[part], k, found[part])
@@ -90,8 +92,8 @@ def _nearest(
     finders: dict[int, tuple[Find, int]],
     queries: Vectors,
     k: int,
-    elsewhere: Sequence[list[flat.Match]],
-) -> list[list[flat.Match]]:
+    elsewhere: Sequence[list[Match]],
+) -> list[list[Match]]:
     """The answers to some queries: from the structures that `finders` search, and what was found elsewhere."""
 
     def find(number: int) -> Found:
@@ -100,36 +102,25 @@ def _nearest(
 
     # One query is one thread's work in each segment, many are shared out among threads in each.
     found = in_threads(find, finders) if len(queries) == 1 else [find(number) for number in finders]
-    scores = np.concatenate([part.scores for part in found], axis=1)  # (n, m of all segments)
-    rows = np.concatenate([part.rows for part in found], axis=1)
-    origin = np.repeat(list(finders), [part.rows.shape[1] for part in found])[None].repeat(len(queries), axis=0)
     again: dict[int, list[int]] = {}  # segments of a query
-    if (found_none := rows < 0).any():
+    for number, part in zip(finders, found, strict=True):
+        if part.rows.min() >= 0:
+            continue
         # Each segment that is searched this way has more rows than k: one that gives fewer is searched exactly.
-        for number in finders:
-            here = origin == number
-            short = np.count_nonzero(here & ~found_none, axis=1) < k
-            rows[short[:, None] & here] = -1
-            for at in np.flatnonzero(short).tolist():
-                again.setdefault(at, []).append(number)
-        scores[rows < 0] = -np.inf
-    most = max(depth for _, depth in finders.values())
-    if (width := rows.shape[1]) > most:  # those that look best, in no order
-        query = np.arange(len(queries))[:, None]
-        best = np.argpartition(scores, width - most, axis=1)[:, width - most :]
-        origin, rows, scores = origin[query, best], rows[query, best], scores[query, best]
-    rounded = scores if all(part.exact for part in found) else None
-    ranked = flat.rank(allowed, queries, origin, rows, k, rounded)
-    results = []
-    for at, (here, there) in enumerate(zip(ranked, elsewhere, strict=True)):
-        if at in again:
-            parts = [part if number in again[at] else part._replace(rows=0) for number, part in enumerate(allowed)]
-            there = there + flat.nearest(parts, queries[at : at + 1], k)[0]
-        results.append(_merged(here, there, k))
-    return results
+        short = np.count_nonzero(part.rows >= 0, axis=1) < k
+        part.rows[short] = -1
+        for at in np.flatnonzero(short).tolist():
+            again.setdefault(at, []).append(number)
+    proposals = [Proposal(number, *part[:2]) for number, part in zip(finders, found, strict=True)]
+    rough = None if all(part.exact for part in found) else max(depth for _, depth in finders.values())
+    results = rank([part.vectors for part in allowed], queries, proposals, k, rough=rough)
+    for at, numbers in again.items():
+        parts = [part if number in numbers else part._replace(rows=0) for number, part in enumerate(allowed)]
+        results[at] = _merged(results[at], flat.nearest(parts, queries[at : at + 1], k)[0], k)
+    return [_merged(*both, k) for both in zip(results, elsewhere, strict=True)]
 
 
-def _merged(here: list[flat.Match], there: list[flat.Match], k: int) -> list[flat.Match]:
+def _merged(here: list[Match], there: list[Match], k: int) -> list[Match]:
     if not there:
         return here
     return sorted([*here, *there], key=lambda match: (-match.score, match.segment, match.row))[:k]

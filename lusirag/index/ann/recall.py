@@ -22,6 +22,7 @@ from lusirag.index import flat
 from lusirag.index.ann.nearest import nearest
 from lusirag.index.ann.questions import Questions
 from lusirag.index.ann.records import LanguageRecall, SearchSettings
+from lusirag.index.ranking import Match
 from lusirag.index.search import candidates, query_vectors
 from lusirag.index.snapshot import Snapshot
 from lusirag.types import Encoder
@@ -80,7 +81,7 @@ class Measurement:
             taken.append(1e3 * (time.perf_counter() - started))
         return round(float(np.median(taken)), 3)
 
-    def _places(self, found: Sequence[Sequence[flat.Match]]) -> list[list[_Place]]:
+    def _places(self, found: Sequence[Sequence[Match]]) -> list[list[_Place]]:
         """The K best of each query besides the passage that it comes from."""
         places = []
         for matches, origin in zip(found, self._origin, strict=True):

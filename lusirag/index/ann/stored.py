@@ -13,8 +13,9 @@ import numpy.typing as npt
 from lusirag.index import cagra, gpu
 from lusirag.index.ann.linking import degree_of, lowest_level
 from lusirag.index.ann.records import SearchSettings
-from lusirag.index.engine import in_threads, load_faiss, reason
+from lusirag.index.engine import load_faiss, reason
 from lusirag.index.files import FileRecord, damaged, is_unaltered
+from lusirag.index.threads import in_threads
 from lusirag.index.tombstones import Bitmap
 from lusirag.index.vectors import StoredVectors
 from lusirag.types import Vectors

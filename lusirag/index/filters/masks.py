@@ -15,13 +15,13 @@ import pyarrow as pa
 from lusirag.corpus import CHUNK_COLUMN
 from lusirag.errors import InvalidArgumentError
 from lusirag.index.coded import Coded
-from lusirag.index.engine import in_threads, thread_count
 from lusirag.index.filters.conditions import from_dict
 from lusirag.index.filters.database import NUMBER, ROWS, cursor
 from lusirag.index.filters.expression import Columns, Expression, Where, shown
 from lusirag.index.filters.sql import from_sql
 from lusirag.index.segment import Segment
 from lusirag.index.snapshot import Snapshot
+from lusirag.index.threads import in_threads, thread_count
 from lusirag.index.tombstones import Bitmap, Mask, to_bitmap
 
 # DuckDB takes a millisecond for each statement, and some 2 for 100,000 rows.

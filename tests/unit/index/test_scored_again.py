@@ -12,10 +12,13 @@ from lusirag.index import Index, flat
 from lusirag.index.ann import nearest
 from lusirag.index.ann.records import SearchSettings
 from lusirag.index.ann.stored import StoredStructure
+from lusirag.index.ranking import with_spare
 from lusirag.index.tombstones import to_bitmap
-from lusirag.index.vectors import STORAGES, stored_as
+from lusirag.index.vectors import STORAGES, StoredVectors, stored_as
+from lusirag.types import Vectors
 
 ROWS, CANDIDATES, KEPT = 1500, 40, 12
+ROUNDING = 2e-6
 QUERIES = [f"query {number}" for number in range(50)]
 KINDS = ["hnsw", "ivf", "ivf-pq", "binary", "HNSW8,SQfp16", "OPQ8_16,IVF8,PQ8x4fs", "PCA12,IVF8,SQ8",
          "IVF8,RaBitQ", "IVF16_HNSW8,SQ8", "IVF8,PQ8x4"]  # fmt: skip
@@ -48,14 +51,17 @@ def test_the_best_of_the_candidates_are_kept(tmp_path: Path, ann: str, storage: 
         assert (found.exact, candidates.exact) == (True, False)
         assert found.rows.shape == found.scores.shape == (len(QUERIES), KEPT)
         assert (found.rows >= 0).sum() > 8 * len(QUERIES)
-        origin = np.zeros_like(candidates.rows)
-        of_all = flat.cosines([vectors], queries, origin, candidates.rows)
-        best = np.sort(of_all, axis=1)[:, ::-1][:, :KEPT]
+        best = np.sort(cosines(vectors, queries, candidates.rows), axis=1)[:, ::-1][:, :KEPT]
         there = found.rows >= 0
         assert np.array_equal(there, best > -np.inf)
-        np.testing.assert_allclose(found.scores[there], best[there], atol=flat._ROUNDING)
-        of_found = flat.cosines([vectors], queries, origin[:, :KEPT], found.rows)
-        np.testing.assert_allclose(found.scores[there], of_found[there], atol=flat._ROUNDING)
+        np.testing.assert_allclose(found.scores[there], best[there], atol=ROUNDING)
+        np.testing.assert_allclose(found.scores[there], cosines(vectors, queries, found.rows)[there], atol=ROUNDING)
+
+
+def cosines(vectors: StoredVectors, queries: Vectors, rows: np.ndarray) -> np.ndarray:
+    """(n, m) of each query and its rows; -inf where there is none."""
+    every = queries.astype(np.float64) @ vectors.take().astype(np.float64).T
+    return np.where(rows < 0, -np.inf, np.take_along_axis(every, rows, axis=1))
 
 
 @pytest.mark.parametrize("ann", KINDS)
@@ -97,7 +103,7 @@ def test_many_structures_leave_it_to_lusirag(
             index.add(documents(range(number * ROWS, number * ROWS + 400)))
         assert sum(part.structure is not None for part in index._snapshot.segments) == structures
         index.search("x", k=10)
-    assert kept == [flat.with_spare(10) if exact else None] * structures
+    assert kept == [with_spare(10) if exact else None] * structures
 
 
 @pytest.mark.parametrize("asked", [1, 64])

@@ -4,6 +4,7 @@ import os
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from fake_embedder import DIMENSION, FakeEmbedder, documents, stored_vectors_of, vectors_of
 
 from lusirag.errors import IndexStateError, InvalidArgumentError, MissingDependencyError
-from lusirag.index import Index, engine, flat, scan
+from lusirag.index import Index, engine, flat, scan, threads
 from lusirag.index import vectors as vectors_module
 from lusirag.index.tombstones import to_bitmap
 from lusirag.index.vectors import STORAGES, StoredVectors
@@ -58,11 +59,11 @@ def test_selector_of_rows() -> None:
 @pytest.fixture
 def four_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     faiss = engine.load_faiss()
-    threads = faiss.omp_get_max_threads()
+    before = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(4)
-    monkeypatch.setattr(engine, "_pools", {})
+    monkeypatch.setattr(threads, "_helpers", {})
     yield
-    faiss.omp_set_num_threads(threads)
+    faiss.omp_set_num_threads(before)
 
 
 def test_segments_searched_at_once_give_the_same_hits(
@@ -72,9 +73,9 @@ def test_segments_searched_at_once_give_the_same_hits(
     queries = [f"query {number}" for number in range(30)]
     expected = [index.search(query) for query in queries]
     monkeypatch.setattr(flat, "_LARGE", -1)
-    assert engine._pools == {}
+    assert threads._helpers == {}
     assert [index.search(query) for query in queries] == expected
-    assert engine._pools
+    assert threads._helpers
 
 
 @pytest.mark.parametrize("storage", STORAGES)
@@ -112,20 +113,20 @@ def test_an_error_in_one_thread_is_raised_and_ends_the_others(four_threads: None
     for _ in range(10):
         done.clear()
         with pytest.raises(ValueError, match="five"):
-            engine.in_threads(run, range(200))
+            threads.in_threads(run, range(200))
         assert len(done) < 20
         count = len(done)
         time.sleep(0.01)
         assert len(done) == count  # no thread goes on
-    assert engine.in_threads(abs, [-1, -2, -3]) == [1, 2, 3]
+    assert threads.in_threads(abs, [-1, -2, -3]) == [1, 2, 3]
 
 
 def test_threads_are_not_waited_for_by_threads(four_threads: None) -> None:
-    names = engine.in_threads(
-        lambda _: engine.in_threads(lambda _: threading.current_thread().name, range(3)), range(40)
+    names = threads.in_threads(
+        lambda _: threads.in_threads(lambda _: threading.current_thread().name, range(3)), range(40)
     )
     assert all(len(set(inner)) == 1 for inner in names)
-    assert engine.in_threads(abs, [-3]) == [3]
+    assert threads.in_threads(abs, [-3]) == [3]
 
 
 @pytest.mark.parametrize("count", [2, 15, 16, 17, 33, 1000])
@@ -137,17 +138,44 @@ def test_threads_share_many_items_and_keep_their_order(four_threads: None, count
         done.append((item, threading.current_thread().name))
         return -item
 
-    assert engine.in_threads(run, range(count)) == [-item for item in range(count)]
+    assert threads.in_threads(run, range(count)) == [-item for item in range(count)]
     assert sorted(item for item, _ in done) == list(range(count))
     assert 1 < len({name for _, name in done}) <= 4
 
 
+def test_threads_keep_nothing_of_what_they_did(four_threads: None) -> None:
+    class Item:
+        pass
+
+    items = [Item() for _ in range(40)]
+    left = [weakref.ref(item) for item in items]
+    names = threads.in_threads(lambda item: time.sleep(0.002) or threading.current_thread().name, items)
+    assert len(set(names)) > 1
+    del items
+    for _ in range(100):  # one that came too late to help lets go a moment later
+        if not any(each() for each in left):
+            break
+        time.sleep(0.01)
+    assert [each() for each in left] == [None] * 40
+
+
+def test_where_no_thread_can_be_begun_one_does_all(four_threads: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        names = threads.in_threads(lambda _: time.sleep(0.001) or threading.current_thread().name, range(20))
+    assert set(names) == {threading.current_thread().name}
+    assert threads.in_threads(abs, range(-4, 0)) == [4, 3, 2, 1]
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="only where processes fork")
 def test_threads_are_made_anew_in_a_forked_process(four_threads: None) -> None:
-    assert engine.in_threads(abs, range(-8, 0)) == list(range(8, 0, -1))
+    assert threads.in_threads(abs, range(-8, 0)) == list(range(8, 0, -1))
     child = os.fork()
     if child == 0:
-        os._exit(0 if engine.in_threads(abs, range(-3, 0)) == [3, 2, 1] else 1)
+        os._exit(0 if threads.in_threads(abs, range(-3, 0)) == [3, 2, 1] else 1)
     assert os.waitpid(child, 0)[1] == 0
 
 
