@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -14,12 +14,12 @@ import pyarrow as pa
 from lusirag.corpus import CHUNK_COLUMN, CHUNK_TYPE
 from lusirag.errors import IndexStateError
 from lusirag.index.coded import CodedColumns
-from lusirag.index.columns import CORPUS, FIXED, numbers, user_fields
+from lusirag.index.columns import CORPUS, numbers, user_fields
 from lusirag.index.files import damaged
-from lusirag.index.gather import Gather, Places, gathers
+from lusirag.index.random_access import Access, Places, access
 from lusirag.index.recent import Recent
 from lusirag.index.tombstones import Bitmap
-from lusirag.index.values import ALTERED, Read, fields, readers
+from lusirag.index.values import ALTERED, check_layout
 from lusirag.types import Hit
 
 _MAGIC = b"ARROW1\0\0"
@@ -27,27 +27,21 @@ _KEPT_FILTERS = 16
 # Rows from which numpy's calls take less than reading each value.
 _TOGETHER = 100
 
-
-class _Passages(NamedTuple):
-    """What reads the values of a batch's rows."""
-
-    id: Read
-    text: Read
-    title: Read
-    language: Read
-    source: Read
-    metadata: tuple[tuple[str, Read], ...]
-    document_id: Read
-    start: Read
-    end: Read
+_Value: TypeAlias = Callable[[int, int], Any]  # of a column in a row, by its batch and its place there
 
 
-def _passages(batch: pa.RecordBatch) -> _Passages:
-    """Raises one of ALTERED."""
-    read = readers(batch)
-    chunk = fields(batch.column(CHUNK_COLUMN))
-    metadata = tuple((name, column) for name, column in read.items() if name not in FIXED)
-    return _Passages(**{name: read[name] for name in CORPUS.names}, metadata=metadata, **chunk)
+class _Passage(NamedTuple):
+    """What reads the values of a row."""
+
+    id: _Value
+    text: _Value
+    title: _Value
+    language: _Value
+    source: _Value
+    metadata: tuple[tuple[str, _Value], ...]
+    document_id: _Value
+    start: _Value
+    end: _Value
 
 
 class Documents:
@@ -55,7 +49,7 @@ class Documents:
 
     NOTE: what is read is validated first. The sizes of the files were checked when the index was opened, but a flipped
     byte in an offset would otherwise make Arrow read outside the buffer and end the process. Rows are read from the
-    buffers of their batch with a check of each bound; see `values` and `gather`.
+    mapped file with a check of each bound; see `random_access`.
 
     Attributes:
         schema: the columns.
@@ -78,21 +72,21 @@ class Documents:
         if (self._reader.num_record_batches == 0) != (rows == 0):
             raise ValueError(f"it should hold {rows} rows")
         self._rows = rows
-        # NOTE: some 9 kB a batch once it was needed; the vectors of its passages take megabytes.
-        self._read: list[_Passages | None] = [None] * self._reader.num_record_batches
-        self._known_to_gathers = [False] * self._reader.num_record_batches
+        self._known = [False] * self._reader.num_record_batches  # which batches the columns were told of
         self._whole: dict[tuple[str, str | None], pa.ChunkedArray] = {}
         self.recent_filters: Recent[Hashable, Bitmap] = Recent(_KEPT_FILTERS)
         self.coded = CodedColumns()
 
     def hit(self, row: int, score: float = 0.0) -> Hit:
         """One passage as a search result; columns that are null in it are left out of `metadata`."""
-        read, at = self._locate(row)
+        batch, at = self._locate(row)
+        read = self._passage
         try:
             hit = Hit(
-                read.id(at), score, read.text(at), read.title(at), read.language(at), read.source(at),
-                {name: value for name, column in read.metadata if (value := column(at)) is not None},
-                read.document_id(at), read.start(at), read.end(at),
+                read.id(batch, at), score, read.text(batch, at), read.title(batch, at), read.language(batch, at),
+                read.source(batch, at),
+                {name: value for name, column in read.metadata if (value := column(batch, at)) is not None},
+                read.document_id(batch, at), read.start(batch, at), read.end(batch, at),
             )  # fmt: skip
         except ALTERED as error:
             raise self._damaged(f"row {row} was altered") from error
@@ -118,28 +112,22 @@ class Documents:
     def _gathered(self, rows: Places, scores: Sequence[float]) -> list[Hit]:
         """Raises one of ALTERED."""
         batch, at = np.divmod(rows, self._batch_rows)
-        read = {number: self._noted(number) for number in np.unique(batch).tolist()}
-
-        def values(name: str, field: str | None = None) -> list[Any]:
-            if (name, field) in self._gathers:
-                return self._gathers[name, field](batch, at)
-            single = {number: dict(passages.metadata)[name] for number, passages in read.items()}
-            return [single[number](place) for number, place in zip(batch.tolist(), at.tolist(), strict=True)]
-
-        ids, *fixed = (values(name) for name in CORPUS.names)
-        chunk = [values(CHUNK_COLUMN, field.name) for field in CHUNK_TYPE]
+        for number in np.unique(batch).tolist():
+            self._know(number)
+        ids, *fixed = (self._cells[name].values(batch, at) for name in CORPUS.names)
+        chunk = [column.values(batch, at) for column in self._chunk_cells.values()]
         metadata: list[dict[str, Any]] = [{} for _ in rows]
         for name in (field.name for field in user_fields(self.schema)):
-            for own, value in zip(metadata, values(name), strict=True):
+            for own, value in zip(metadata, self._cells[name].values(batch, at), strict=True):
                 if value is not None:
                     own[name] = value
         return list(map(Hit, ids, scores, *fixed, metadata, *chunk))
 
     def document_id(self, row: int) -> str:
         """Id of the document that a passage belongs to."""
-        read, at = self._locate(row)
+        batch, at = self._locate(row)
         try:
-            return str(read.document_id(at))
+            return str(self._passage.document_id(batch, at))
         except ALTERED as error:
             raise self._damaged(f"row {row} was altered") from error
 
@@ -174,43 +162,55 @@ class Documents:
             combined = combined.chunk(0)
         return numbers(combined.indices).astype(np.int32), tuple(combined.dictionary.to_pylist())
 
-    def _locate(self, row: int) -> tuple[_Passages, int]:
-        """The readers of the columns in a row's batch, and the row's place in it."""
+    def _locate(self, row: int) -> tuple[int, int]:
+        """The batch of a row and its place there; the columns know that batch."""
         if not 0 <= row < self._rows:
             raise self._damaged(f"it has no row {row}")
         number, at = divmod(row, self._batch_rows)
-        return self._read[number] or self._readers(number), at
+        if not self._known[number]:
+            self._know(number)
+        return number, at
 
-    def _readers(self, number: int) -> _Passages:
-        """The readers of the columns in a batch."""
-        if (found := self._read[number]) is None:
-            batch = self._batch(self._reader, number)
-            if batch.num_rows != min(self._batch_rows, self._rows - number * self._batch_rows):
-                raise self._damaged(f"batch {number} has another length than the others")
-            try:
-                found = self._read[number] = _passages(batch)
-            except ALTERED as error:
-                raise self._damaged(f"batch {number} was altered") from error
-        return found
-
-    def _noted(self, number: int) -> _Passages:
-        """The same, of a batch that the gathers know too. Raises one of ALTERED."""
-        found = self._readers(number)
-        if not self._known_to_gathers[number]:
-            batch = self._batch(self._reader, number)
-            for (name, field), gather in self._gathers.items():
-                column = batch.column(name)
-                gather.add(number, column if field is None else column.field(field))
-            self._known_to_gathers[number] = True
-        return found
+    def _know(self, number: int) -> None:
+        """Tell the columns of a batch, unless that is done."""
+        if self._known[number]:
+            return
+        batch = self._batch(self._reader, number)
+        if batch.num_rows != min(self._batch_rows, self._rows - number * self._batch_rows):
+            raise self._damaged(f"batch {number} has another length than the others")
+        try:
+            check_layout(batch)
+            for name, column in self._cells.items():
+                column.add(number, batch.column(name))
+            chunk = batch.column(CHUNK_COLUMN)
+            if chunk.null_count:
+                raise ValueError("a struct is missing")
+            for place, column in enumerate(self._chunk_cells.values()):
+                column.add(number, chunk.field(place))
+        except ALTERED as error:
+            raise self._damaged(f"batch {number} was altered") from error
+        self._known[number] = True
 
     @cached_property
-    def _gathers(self) -> dict[tuple[str, str | None], Gather]:
-        """By column, and its field where it is one of structs."""
-        kinds: dict[tuple[str, str | None], pa.DataType] = {(field.name, None): field.type for field in self.schema}
-        kinds |= {(CHUNK_COLUMN, field.name): field.type for field in CHUNK_TYPE}
-        batches = self._reader.num_record_batches
-        return {key: Gather(self._file, kind, batches) for key, kind in kinds.items() if gathers(kind)}
+    def _cells(self) -> dict[str, Access]:
+        """All but that of chunks."""
+        return {field.name: self._access(field.type) for field in self.schema if field.name != CHUNK_COLUMN}
+
+    @cached_property
+    def _chunk_cells(self) -> dict[str, Access]:
+        """The fields of the column of chunks."""
+        return {field.name: self._access(field.type) for field in CHUNK_TYPE}
+
+    @cached_property
+    def _passage(self) -> _Passage:
+        return _Passage(
+            **{name: self._cells[name].value for name in CORPUS.names},
+            metadata=tuple((field.name, self._cells[field.name].value) for field in user_fields(self.schema)),
+            **{name: column.value for name, column in self._chunk_cells.items()},
+        )
+
+    def _access(self, kind: pa.DataType) -> Access:
+        return access(self._file, kind, self._reader.num_record_batches)
 
     @cached_property
     def _batch_rows(self) -> int:

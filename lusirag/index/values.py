@@ -29,20 +29,18 @@ _UTC_EPOCH = _EPOCH.replace(tzinfo=datetime.UTC)
 _TICKS = {unit: datetime.timedelta(microseconds=size) for unit, size in (("s", 10**6), ("ms", 1000), ("us", 1))}
 
 
-def readers(batch: pa.RecordBatch) -> dict[str, Read]:
-    """What reads single values of each column of a batch that lies in a file.
+def check_layout(batch: pa.RecordBatch) -> None:
+    """Refuse a batch of a file that Arrow does not write.
 
     Raises:
-        One of ALTERED: Arrow does not write such a batch. The readers raise the same.
+        One of ALTERED.
     """
     batch.validate()
-    columns = dict(zip(batch.schema.names, batch.columns, strict=True))
-    buffers = [buffer for column in columns.values() for buffer in column.buffers() if buffer]
+    buffers = [buffer for column in batch.columns for buffer in column.buffers() if buffer]
     for before, buffer in pairwise(buffers):
         # Arrow writes one behind the other; an altered position would give values of other rows.
         if not 0 <= buffer.address - before.address - before.size <= _LARGEST_PADDING:
             raise ValueError("the buffers of a batch do not follow each other")
-    return {name: reader(column) for name, column in columns.items()}
 
 
 def reader(column: pa.Array) -> Read:
@@ -78,17 +76,6 @@ def is_text(kind: pa.DataType) -> bool:
 def offset_code(kind: pa.DataType) -> str:
     """That of the numbers which say where each text or list of a column begins."""
     return "q" if pa.types.is_large_string(kind) or pa.types.is_large_list(kind) else "i"
-
-
-def fields(column: pa.StructArray) -> dict[str, Read]:
-    """What reads the fields of such a column of structs, of which none is null.
-
-    Raises:
-        One of ALTERED: one is.
-    """
-    if column.null_count:
-        raise ValueError("a struct is missing")
-    return {field.name: reader(column.field(number)) for number, field in enumerate(column.type)}
 
 
 def _numbers(column: pa.Array, code: str) -> Read:
@@ -164,17 +151,21 @@ def _by_arrow(column: pa.Array) -> Read:
     return value
 
 
+def check_nulls(column: pa.Array) -> None:
+    """Refuse a column that does not have as many nulls as it says; ValueError."""
+    bitmap, rows = column.buffers()[0], len(column)
+    if bitmap is not None:
+        set_bits = int.from_bytes(memoryview(bitmap)[: (rows + 7) // 8], "little") & (1 << rows) - 1
+        if rows - set_bits.bit_count() != column.null_count:
+            raise ValueError("a column does not have as many nulls as it says")
+
+
 def _or_none(column: pa.Array, read: Read) -> Read:
     """The same where there is a value, None where the column has none."""
-    bitmap, rows, nulls = column.buffers()[0], len(column), column.null_count
-    if bitmap is None:
+    check_nulls(column)
+    if not column.null_count:
         return read
-    set_bits = int.from_bytes(memoryview(bitmap)[: (rows + 7) // 8], "little") & (1 << rows) - 1
-    if rows - set_bits.bit_count() != nulls:
-        raise ValueError("a column does not have as many nulls as it says")
-    if not nulls:
-        return read
-    present = _bits(bitmap)
+    present = _bits(column.buffers()[0])
     return lambda row: read(row) if present(row) else None
 
 

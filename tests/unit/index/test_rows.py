@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import gc
 import struct
 import subprocess
 import sys
@@ -159,6 +160,21 @@ def test_batches_of_any_length(tmp_path: Path) -> None:
         edges = np.cumsum([0, *lengths]).tolist()
         parts = [whole.slice(start, length) for start, length in zip(edges, lengths, strict=False)]
         expect_rows(write(tmp_path, parts), whole)
+
+
+def test_batches_that_were_read_leave_no_objects(tmp_path: Path) -> None:
+    """Else millions of passages would be millions of objects, which Python's garbage collector looks at in a search."""
+    whole = table({"n": pa.array(range(400)), "author": pa.array([f"author {row}" for row in range(400)])}, 400)
+    found = Documents(write(tmp_path, list(rebatch([whole], 2))), 400)
+    found.hit(0)
+    found.hits(MANY, [0.0] * len(MANY))
+    gc.collect()
+    before = len(gc.get_objects())
+    for row in range(400):
+        found.hit(row)
+    found.hits(range(400), [0.0] * 400)
+    gc.collect()
+    assert len(gc.get_objects()) - before < 100
 
 
 @pytest.fixture
