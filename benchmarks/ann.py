@@ -8,8 +8,8 @@ all languages share, with noise in all 384; queries are made in the same way. Fo
 the index and of what search keeps touching, milliseconds of one query and of 64 at once with ten documents returned
 (rows_only: without them), beside FAISS searching the same structures with the same settings for as many candidates
 (faiss: not scored again; faiss_refined: scored again by IndexRefine over the same stored vectors; no documents), by
-turns of 16 queries one after another, or of those at once; seconds from opening the index to its first hits in a fresh process, after imports; and recall@10 of the language
-that fares worst.
+turns of 16 queries one after another, or of 64 at once; seconds from opening the index to its first hits in a fresh
+process, after imports; and recall@10 of the language that fares worst.
 """
 
 from __future__ import annotations

@@ -255,7 +255,7 @@ def test_faiss_that_cannot_be_loaded_says_what_it_lacks(
     more = ", name='nvidia'" if error == "ModuleNotFoundError" else ""
     (tmp_path / "faiss.py").write_text(f"raise {error}('CUDA 13 is missing:\\n  pip install nvidia-x'{more})\n")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "faiss")
+    monkeypatch.delitem(sys.modules, "faiss", raising=False)
     monkeypatch.setattr(scan, "SMALL", -1)
     with pytest.raises(MissingDependencyError) as caught:
         index.search("x")
