@@ -16,7 +16,7 @@ from lusirag.errors import IndexStateError
 from lusirag.index.coded import CodedColumns
 from lusirag.index.columns import CORPUS, numbers, user_fields
 from lusirag.index.files import damaged
-from lusirag.index.random_access import Access, Places, access
+from lusirag.index.random_access import Places, access
 from lusirag.index.recent import Recent
 from lusirag.index.tombstones import Bitmap
 from lusirag.index.values import ALTERED, check_layout
@@ -72,7 +72,11 @@ class Documents:
         if (self._reader.num_record_batches == 0) != (rows == 0):
             raise ValueError(f"it should hold {rows} rows")
         self._rows = rows
-        self._known = [False] * self._reader.num_record_batches  # which batches the columns were told of
+        batches = self._reader.num_record_batches
+        self._known = [False] * batches  # which batches the columns were told of
+        columns = [field for field in self.schema if field.name != CHUNK_COLUMN]
+        self._cells = {field.name: access(self._file, field.type, batches) for field in columns}
+        self._chunk_cells = {field.name: access(self._file, field.type, batches) for field in CHUNK_TYPE}
         self._whole: dict[tuple[str, str | None], pa.ChunkedArray] = {}
         self.recent_filters: Recent[Hashable, Bitmap] = Recent(_KEPT_FILTERS)
         self.coded = CodedColumns()
@@ -192,25 +196,12 @@ class Documents:
         self._known[number] = True
 
     @cached_property
-    def _cells(self) -> dict[str, Access]:
-        """All but that of chunks."""
-        return {field.name: self._access(field.type) for field in self.schema if field.name != CHUNK_COLUMN}
-
-    @cached_property
-    def _chunk_cells(self) -> dict[str, Access]:
-        """The fields of the column of chunks."""
-        return {field.name: self._access(field.type) for field in CHUNK_TYPE}
-
-    @cached_property
     def _passage(self) -> _Passage:
         return _Passage(
             **{name: self._cells[name].value for name in CORPUS.names},
             metadata=tuple((field.name, self._cells[field.name].value) for field in user_fields(self.schema)),
             **{name: column.value for name, column in self._chunk_cells.items()},
         )
-
-    def _access(self, kind: pa.DataType) -> Access:
-        return access(self._file, kind, self._reader.num_record_batches)
 
     @cached_property
     def _batch_rows(self) -> int:
