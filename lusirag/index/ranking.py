@@ -100,10 +100,10 @@ def rank(
         scores.T[looked_at.T] = np.fmax(_compared(vectors, queries, pairs, np.vecdot), _NOTHING)
         there = looked_at
     pairs = _pairs(proposals, rows, there & (scores >= lowest(scores, k)))
-    cosines = _compared(vectors, queries, pairs, _in_double_precision)
+    exact = _compared(vectors, queries, pairs, _in_double_precision)
     segment = np.repeat([number for number, _, _ in pairs.edges], [end - start for _, start, end in pairs.edges])
-    order = np.lexsort((pairs.row, segment, -cosines, pairs.query))
-    matches = list(map(Match, *(part[order].tolist() for part in (segment, pairs.row, cosines))))
+    order = np.lexsort((pairs.row, segment, -exact, pairs.query))
+    matches = list(map(Match, *(part[order].tolist() for part in (segment, pairs.row, exact))))
     ends = np.bincount(pairs.query, minlength=len(queries)).cumsum().tolist()
     return [matches[start : min(end, start + k)] for start, end in pairwise([0, *ends])]
 
@@ -173,7 +173,7 @@ def _compared(
     pairs: _Pairs,
     inner_products: Callable[[Vectors, Vectors], npt.NDArray[Any]],
 ) -> npt.NDArray[np.float32]:
-    """(p,) what gives the inner products of the rows of two matrices, or of one vector and those of a matrix."""
+    """(p,) as computed by what takes the rows of two matrices, or a single query and the rows of one."""
     found = np.empty(len(pairs.row), dtype=np.float32)
     for start in range(0, len(found), _AT_ONCE):
         end = min(start + _AT_ONCE, len(found))

@@ -64,6 +64,16 @@ def test_it_is_that_of_each_row_by_itself(storage: str, asked: int, k: int) -> N
     assert found == [one_by_one(vectors, *each, k) for each in zip(queries, rows_of, strict=True)]
 
 
+@pytest.mark.parametrize("rough", [None, 5])
+def test_a_query_for_which_nothing_is_proposed_has_no_matches(rough: int | None) -> None:
+    random = np.random.default_rng(4)
+    vectors, queries = segments(random, "float16"), unit(random, 2)
+    none = Proposal(0, np.zeros((1, 3), np.float32), np.full((1, 3), -1))
+    assert rank(vectors, queries[:1], [none], 2, rough=rough) == [[]]
+    one = Proposal(0, np.zeros((2, 3), np.float32), np.array([[-1, -1, -1], [-1, 7, -1]]))
+    assert rank(vectors, queries, [one], 2, rough=rough) == [[], one_by_one(vectors, queries[1], {(0, 7)}, 2)]
+
+
 @pytest.mark.parametrize("asked", [1, 40])
 def test_rough_scores_choose_who_is_compared(asked: int) -> None:
     random = np.random.default_rng(asked)
